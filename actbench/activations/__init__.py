@@ -1,0 +1,31 @@
+"""Activation functions as plug-ins: `create("raf", degrees=(5, 4), init="gelu")` maps (..., F) to (..., F).
+
+Importing this package imports no torch; the plug-ins are loaded when one is first asked for. A new activation is one
+file with one decorated class:
+
+    from actbench.activations import Activation, register
+
+    @register("cube")
+    class Cube(Activation):
+        def compute(self, x):
+            return x**3
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actbench.activations.registry import available, create, get, option_problems, register, source_file
+
+if TYPE_CHECKING:
+    from actbench.activations.base import Activation
+
+__all__ = ["Activation", "available", "create", "get", "option_problems", "register", "source_file"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Activation":
+        from actbench.activations.base import Activation
+
+        return Activation
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

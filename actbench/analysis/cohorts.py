@@ -1,0 +1,161 @@
+"""Which runs may be compared: a cohort's runs differ in the activation and in seeds, and in nothing else.
+
+The recipes' content decides, their names do not. What belongs to the activation's treatment may differ too,
+and is named in the variant's label: its options, what the pooler holds, and how its own coefficients learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actbench.config.schema import ActivationOptimizer, BertSection
+from actbench.errors import nearest
+from actbench.store import Run, identity_hash
+
+SeedKey = tuple[int, int]  # (pre-training seed, fine-tuning seed); a pre-training run has 0 for the second
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A cohort's runs with one activation, one a seed. `repeats` are runs that a newer one stands for."""
+
+    label: str
+    runs: Mapping[SeedKey, Run]
+    repeats: tuple[Run, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the runs, in the order of their seeds."""
+        return tuple(run.id for run in self.runs.values())
+
+    @property
+    def first(self) -> Run:
+        """The run of the lowest seed."""
+        return next(iter(self.runs.values()))
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Runs that may be compared. `name` is the recipes', with a short hash where two setups share it."""
+
+    name: str
+    task: str | None  # None: pre-training
+    variants: tuple[Variant, ...]
+
+    def baseline(self, name: str) -> Variant | None:
+        """The variant labelled `name`, or else the only one whose activation is registered under it."""
+        exact = [variant for variant in self.variants if variant.label == name]
+        candidates = exact or [variant for variant in self.variants if variant.first.activation == name]
+        return candidates[0] if len(candidates) == 1 else None
+
+    def why_no_baseline(self, name: str) -> str:
+        """What to tell a reader when `baseline` finds none."""
+        labels = [variant.label for variant in self.variants]
+        if any(variant.first.activation == name for variant in self.variants):
+            return f"several variants of {name}: choose one of {', '.join(labels)} as the baseline"
+        return f"no finished run with {name} here to compare with ({nearest(name, labels)})"
+
+
+def cohorts(runs: Iterable[Run]) -> list[Cohort]:
+    """Sorts runs of one or both kinds into cohorts: by model, then task; variants by label."""
+    setups: dict[str, list[Run]] = {}
+    for run in runs:
+        setups.setdefault(identity_hash(_setup(run)), []).append(run)
+    names = [(_name(group), _task(group[0])) for group in setups.values()]
+    made = [
+        Cohort(name if names.count((name, task)) == 1 else f"{name} #{setup[:4]}", task, _variants(group))
+        for (setup, group), (name, task) in zip(setups.items(), names, strict=True)
+    ]
+    return sorted(made, key=lambda cohort: (cohort.name, cohort.task or ""))
+
+
+def label(run: Run) -> str:
+    """The activation as a reader should see it: its name, and what of its treatment is not the default."""
+    recipe, name = run.info["recipe"], short_name(run.activation)
+    extras = _options(recipe["model"]["activation"])
+    pooler = recipe["model"].get("pooler_activation")
+    if pooler and pooler != BertSection.model_fields["pooler_activation"].default.model_dump():
+        extras.append(f"pooler {short_name(pooler['name'])}")
+    if run.info["model"].get("activation_parameters") != 0:  # how they learn matters where there are any
+        extras += _learning(run)
+    return f"{name} ({', '.join(extras)})" if extras else name
+
+
+def short_name(activation: str) -> str:
+    """A user's own "path/to/mine.py:MyAct" reads as "MyAct"."""
+    return activation.rpartition(":")[2]
+
+
+def seed_key(run: Run) -> SeedKey:
+    """What two runs must share to be a pair."""
+    return run.seed, int(run.info.get("finetune_seed", 0))
+
+
+def split_finished(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """The finished runs, and the others."""
+    return [r for r in runs if r.status == "finished"], [r for r in runs if r.status != "finished"]
+
+
+def _variants(runs: list[Run]) -> tuple[Variant, ...]:
+    by_label: dict[str, dict[SeedKey, list[Run]]] = {}
+    for run in sorted(runs, key=lambda run: (run.info["created"], run.id)):
+        by_label.setdefault(label(run), {}).setdefault(seed_key(run), []).append(run)
+    return tuple(_variant(name, by_label[name]) for name in sorted(by_label))
+
+
+def _variant(name: str, by_seed: dict[SeedKey, list[Run]]) -> Variant:
+    newest = {key: by_seed[key][-1] for key in sorted(by_seed)}
+    repeats = tuple(run for key in sorted(by_seed) for run in by_seed[key][:-1])
+    return Variant(name, newest, repeats)
+
+
+def _setup(run: Run) -> dict[str, Any]:
+    """All that the runs of a cohort share. Hardware is compared as found: asked for, it may read `auto`."""
+    recipe = dict(run.info["recipe"])
+    for key in ("name", "seed", "hardware", "logging", "checkpoint"):
+        recipe.pop(key, None)
+    model, optimizer = dict(recipe["model"]), dict(recipe.get("optimizer", {}))
+    for section, key in ((model, "activation"), (model, "pooler_activation"), (optimizer, "activation")):
+        section.pop(key, None)
+    return {
+        "kind": run.kind,
+        "recipe": {**recipe, "model": model, "optimizer": optimizer},
+        "data": data_hash(run)
+        if run.kind == "pretrain"
+        else None,  # a fine-tuning seed may draw its own examples
+        "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
+        "task": _task(run),
+        "finetune": {
+            key: value for key, value in run.info.get("finetune", {}).items() if key != "activation_lr"
+        },
+    }
+
+
+def data_hash(run: Run) -> str | None:
+    """The fingerprint of the data a run saw, if it recorded one."""
+    value = run.info["data"].get("hash")
+    return None if value is None else str(value)
+
+
+def _name(runs: list[Run]) -> str:
+    return " / ".join(sorted({str(run.info["recipe"]["name"]) for run in runs}))
+
+
+def _task(run: Run) -> str | None:
+    name = run.info.get("task", {}).get("name")
+    return None if name is None else str(name)
+
+
+def _options(activation: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in sorted(activation.items()) if key != "name"]
+
+
+def _learning(run: Run) -> list[str]:
+    """What is unusual in how a run's activation coefficients learn."""
+    given = run.info["recipe"].get("optimizer", {}).get("activation", {})
+    default = ActivationOptimizer().model_dump()
+    unusual = [f"{key}={value}" for key, value in sorted(given.items()) if default.get(key) != value]
+    rate = run.info.get("finetune", {}).get("activation_lr")
+    return unusual if rate is None else [*unusual, f"activation_lr={rate:g}"]

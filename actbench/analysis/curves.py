@@ -1,0 +1,144 @@
+"""What a run's activations became: every slot's function before and after training, and its inputs.
+
+A slot is a place in the model that holds an activation: one feed-forward block, or BERT's pooler.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from actbench.activations import Activation, create, source_file
+from actbench.errors import BadInput, Problem
+from actbench.store import Run
+
+Array = NDArray[np.float64]
+
+STAND_IN_INPUTS = 4096  # how many points stand for the inputs of a slot whose inputs were not sampled
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The points a curve is drawn at, [low, high) by `step`; the histogram's `bins` share the range."""
+
+    low: float = -4.0
+    high: float = 4.0
+    step: float = 0.01
+    bins: int = 64
+
+    def points(self) -> Array:
+        """The x values. Counted, not accumulated, so that rounding cannot add a point."""
+        return self.low + self.step * np.arange(round((self.high - self.low) / self.step), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """The fraction of all inputs that falls into each bin; `outside` is the fraction off the grid."""
+
+    edges: Array
+    fractions: Array
+    outside: float
+
+
+@dataclass(frozen=True)
+class SlotCurve:
+    """One slot's function at the points `x`: as it started, and as training left it."""
+
+    slot: str
+    activation: str
+    learnable: bool
+    x: Array
+    initial: Array
+    final: Array
+    inputs: Histogram | None  # None: the run kept no sample of this slot's inputs
+
+
+def slot_curves(run: Run, grid: Grid | None = None) -> list[SlotCurve]:
+    """The curves of all of a run's slots, in the model's order.
+
+    Raises BadInput when the run kept no activations, or kept coefficients that do not fit their activation.
+    """
+    grid = grid or Grid()
+    samples = _input_samples(run)
+    return [_slot_curve(run, slot, samples.get(slot["name"]), grid) for slot in recorded_slots(run)]
+
+
+def recorded_slots(run: Run) -> list[dict[str, Any]]:
+    """The slots of activations.json. Raises BadInput when the run has no such file or it is damaged."""
+    path = run.folder / "activations.json"
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["slots"])
+    except FileNotFoundError:
+        hint = f"it is {run.status}; activations are written at the end of training"
+        raise BadInput(Problem(f"run {run.id} recorded no activations", hint=hint)) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(Problem(f"damaged: {error}", where=str(path))) from None
+
+
+def _input_samples(run: Run) -> dict[str, NDArray[np.float32]]:
+    path = run.folder / "activation_inputs.safetensors"
+    if not path.exists():
+        return {}
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise BadInput(Problem(f"damaged: {error}", where=str(path))) from None
+
+
+def _slot_curve(run: Run, slot: dict[str, Any], sample: NDArray[np.float32] | None, grid: Grid) -> SlotCurve:
+    x = grid.points()
+    points = torch.from_numpy(x).float()
+    inputs = torch.from_numpy(sample) if sample is not None else _normal_quantiles()
+    initial, final = (_rebuild(run, slot, state) for state in ("initial", "final"))
+    with torch.no_grad():
+        before, after = (module.curve(points, inputs).double().numpy() for module in (initial, final))
+    histogram = _histogram(sample, grid) if sample is not None else None
+    return SlotCurve(
+        slot["name"], slot["activation"]["name"], bool(slot["final"]), x, before, after, histogram
+    )
+
+
+def _rebuild(run: Run, slot: dict[str, Any], state: str) -> Activation:
+    """The slot's activation with the coefficients it had at `state`: "initial" or "final"."""
+    options = {key: value for key, value in slot["activation"].items() if key != "name"}
+    module = create(_name_to_rebuild(run, slot["activation"]["name"]), **options)
+    coefficients = {name: torch.tensor(value) for name, value in slot[state].items()}
+    expected, got = {name for name, _ in module.named_parameters()}, set(coefficients)
+    if expected != got:
+        message = (
+            f"run {run.id}, slot {slot['name']}: coefficients {sorted(got)}, expected {sorted(expected)}"
+        )
+        raise BadInput(message)
+    try:
+        module.load_state_dict(coefficients, strict=False)  # a buffer is built, not learnt
+    except RuntimeError as error:
+        raise BadInput(f"run {run.id}, slot {slot['name']}: {error}") from None
+    return module
+
+
+def _name_to_rebuild(run: Run, name: str) -> str:
+    """A user's own file may have changed since: the run's copy of it is what was trained."""
+    snapshot: Path = run.folder / "activation.py"
+    if source_file(name) is None or not snapshot.exists():
+        return name
+    return f"{snapshot}:{name.rpartition(':')[2]}"
+
+
+def _normal_quantiles() -> Tensor:
+    """Inputs for a function that looks at a whole row, where none were sampled: an even standard normal."""
+    return torch.special.ndtri((torch.arange(STAND_IN_INPUTS) + 0.5) / STAND_IN_INPUTS)
+
+
+def _histogram(sample: NDArray[np.float32], grid: Grid) -> Histogram:
+    counts, edges = np.histogram(sample, bins=grid.bins, range=(grid.low, grid.high))
+    fractions = counts / max(1, sample.size)
+    return Histogram(edges, fractions, max(0.0, 1.0 - float(fractions.sum())))

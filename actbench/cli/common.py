@@ -1,0 +1,41 @@
+"""What every subcommand shares: its common options, and one way to talk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RunsOption = Annotated[Path, typer.Option("--runs", envvar="ACTBENCH_RUNS", help="Folder that holds the runs.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key, as in optimizer.lr=1e-3.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+
+RUNS = Path("runs")
+
+
+def say(message: str) -> None:
+    """Tells the user how things go, on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_json(data: Any) -> None:
+    """Prints the one JSON object of a `--json` call on stdout."""
+    print(json.dumps(data, ensure_ascii=False))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The seeds that "0-4" or "0,1,7" or "3" means. Raises BadInput for anything else."""
+    from actbench.errors import BadInput, Problem
+
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+            raise BadInput(Problem(f"'{part}' is not a seed or a range of seeds", "--seeds", hint="as in 0-4 or 0,1,7"))
+        seeds.extend(range(int(first), int(last or first) + 1))
+    return list(dict.fromkeys(seeds))

@@ -1,0 +1,117 @@
+"""`actbench finetune`: fine-tune a pre-trained BERT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from actbench.cli.common import RUNS, JsonOption, RunsOption, parse_seeds, print_json, say
+
+if TYPE_CHECKING:
+    from actbench.data.tasks import TaskData
+
+app = typer.Typer(no_args_is_help=True, help="Fine-tune a pre-trained BERT.")
+
+FromOption = Annotated[str, typer.Option("--from", help="The pre-trained run: a folder, name, or beginning of a name.")]
+SizeOption = Annotated[int | None, typer.Option("--train-size", help="Train on so many examples, drawn by the seed.")]
+SeedsOption = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as in 0-4 or 0,1,7.")]
+SettingOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in lr=1e-4 or epochs=10.")
+]
+WeightsOption = Annotated[bool, typer.Option("--save-weights", help="Keep each fine-tuned model.")]
+
+
+@app.command()
+def glue(
+    from_run: FromOption,
+    tasks: Annotated[str, typer.Option(help="Comma-separated: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli, or all.")] = "all",
+    data: Annotated[str, typer.Option(help="A folder with GLUE's TSV files, or 'hub' to download.")] = "hub",
+    train_size: SizeOption = None,
+    seeds: SeedsOption = "0",
+    settings: SettingOption = None,
+    save_weights: WeightsOption = False,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune on GLUE's tasks and score on their development sets.
+
+    Example: actbench finetune glue --from bert-nano-raf-s0 --tasks cola,rte --data GLUE --train-size 100 --seeds 0-4
+    """
+    from actbench.data.glue import TASKS, load_glue
+
+    names = _choose(tasks, list(TASKS))
+    loaded = [load_glue(name, None if data == "hub" else Path(data)) for name in names]
+    _run(from_run, loaded, train_size, seeds, settings, save_weights, runs, as_json)
+
+
+@app.command()
+def probes(
+    from_run: FromOption,
+    tasks: Annotated[str, typer.Option(help="Comma-separated: probe_swap,probe_order,probe_overlap, or all.")] = "all",
+    train_size: SizeOption = None,
+    seeds: SeedsOption = "0",
+    settings: SettingOption = None,
+    save_weights: WeightsOption = False,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune on built-in stand-in tasks, for a machine without GLUE. Their scores are not GLUE scores.
+
+    Example: actbench finetune probes --from bert-nano-raf-s0 --train-size 100 --seeds 0-4
+    """
+    from actbench.data.probes import TASKS, built_in_probes
+
+    names = _choose(tasks, list(TASKS))
+    loaded = built_in_probes(say)
+    _run(from_run, [loaded[name] for name in names], train_size, seeds, settings, save_weights, runs, as_json)
+
+
+def _choose(text: str, known: list[str]) -> list[str]:
+    from actbench.errors import BadInput, Problem, nearest
+
+    names = known if text == "all" else [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise BadInput([Problem(f"unknown task '{name}'", "--tasks", hint=nearest(name, known)) for name in unknown])
+    return list(dict.fromkeys(names))
+
+
+def _run(
+    from_run: str,
+    tasks: list[TaskData],
+    train_size: int | None,
+    seeds: str,
+    changes: list[str] | None,
+    save_weights: bool,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    from actbench.config import FinetuneSettings
+    from actbench.config.resolve import Source, apply_overrides, validate
+    from actbench.store import find_run
+    from actbench.training.finetune_plan import plan_finetuning
+
+    given: dict[str, Any] = {} if train_size is None else {"train_size": train_size}
+    settings = validate(apply_overrides(Source(given, {"train_size": "--train-size"}), changes or []), FinetuneSettings)
+    plans = list(plan_finetuning(find_run(from_run, runs), tasks, parse_seeds(seeds), settings, runs))
+    if all(plan.run.manifest for plan in plans):
+        finished = [plan.run for plan in plans]
+    else:
+        from actbench.training.finetune import finetune
+
+        finished = list(finetune(plans, save_weights=save_weights, say=say))
+    results = [{"run": run.id, "seed": run.info["finetune_seed"], **run.summary} for run in finished]
+    if as_json:
+        print_json({"results": results})
+        return
+    from actbench.cli.show import print_rows
+    rows = []
+    for data in tasks:
+        values = [r["headline"]["value"] for r in results if r["task"] == data.task.name]
+        spread = f"{stdev(values):.4f}" if len(values) > 1 else "-"
+        name = f"{data.task.name} (stand-in)" if data.task.stand_in else data.task.name
+        rows.append([name, data.task.headline, f"{mean(values):.4f}", spread, str(len(values))])
+    print_rows(["task", "metric", "mean", "sd", "seeds"], rows)

@@ -1,0 +1,54 @@
+"""The `actbench` command. Each subcommand lives in a file of its own and imports what is heavy when it is called."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from actbench import __version__
+from actbench.cli import activations, evaluate, finetune, plot, pretrain, recipe, runs, study
+from actbench.errors import ActbenchError
+
+app = typer.Typer(
+    name="actbench",
+    help=__doc__ and "What does the activation function do to a Transformer, and is the difference real?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("pretrain")(pretrain.pretrain)
+app.add_typer(finetune.app, name="finetune")
+app.add_typer(evaluate.app, name="eval")
+app.add_typer(plot.app, name="plot")
+app.add_typer(activations.app, name="activations")
+app.add_typer(recipe.app, name="recipe")
+app.add_typer(runs.app, name="runs")
+app.add_typer(study.app, name="study")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"actbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs the command: exit 0 done, 1 failed run, 2 bad input, 128 + n stopped by signal n."""
+    try:
+        app()
+    except ActbenchError as error:
+        print(f"error: {error}" if "\n" not in str(error) else f"errors:\n{error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

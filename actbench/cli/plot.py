@@ -1,0 +1,48 @@
+"""`actbench plot`: draw finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actbench.cli.common import RUNS, RunsOption, say
+
+app = typer.Typer(no_args_is_help=True, help="Draw finished runs.")
+
+RunArgument = Annotated[list[str], typer.Argument(help="Runs: folders, names, or beginnings of names.")]
+
+
+@app.command()
+def activations(
+    run: RunArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="An .svg, .png or .pdf file.")] = Path("activations.svg"),
+    runs: RunsOption = RUNS,
+) -> None:
+    """The learned activations, a panel a layer: learned curve, initial curve dotted, inputs beneath.
+
+    Example: actbench plot activations bert-nano-raf-s0 bert-nano-raf-s1 -o raf.svg
+    """
+    from actbench.report.figures import plot_activations
+    from actbench.store import find_run
+
+    plot_activations([find_run(reference, runs) for reference in run], output)
+    say(f"wrote {output}")
+
+
+@app.command()
+def curves(
+    run: RunArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="An .svg, .png or .pdf file.")] = Path("curves.svg"),
+    runs: RunsOption = RUNS,
+) -> None:
+    """Training and validation loss against tokens and against seconds.
+
+    Example: actbench plot curves bert-nano-gelu-s0 bert-nano-raf-s0 -o curves.svg
+    """
+    from actbench.report.figures import plot_curves
+    from actbench.store import find_run
+
+    plot_curves([find_run(reference, runs) for reference in run], output)
+    say(f"wrote {output}")

@@ -1,0 +1,115 @@
+"""Turns pydantic's errors into problems a user can act on: file, line, dotted key, nearest right key."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from actbench.config.yaml_source import Source
+from actbench.errors import Problem
+
+
+def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> list[Problem]:
+    """One problem for each of pydantic's errors, in the order in which the keys stand in the schema."""
+    return [_problem(item, source, model) for item in error.errors()]
+
+
+def _problem(item: Any, source: Source, model: type[BaseModel]) -> Problem:
+    path = _data_path(item["loc"], source.data)
+    key = ".".join(path)
+    where = source.place(key)
+    parent = _section_at(model, path[:-1], source.data)
+    if item["type"] == "extra_forbidden":
+        return Problem("unknown key", where, key, _key_hint(path, parent, model))
+    if item["type"] == "missing":
+        return Problem("missing", where, key, "this key is required")
+    if item["type"].startswith("union_tag"):
+        tag, known = item["ctx"]["discriminator"].strip("'"), item["ctx"].get("expected_tags", "")
+        if item["type"] == "union_tag_not_found":
+            return Problem(f"needs '{tag}'", where, key, f"one of {known}" if known else f"add '{tag}:'")
+        given = item["ctx"]["tag"]
+        return Problem(f"unknown {tag} '{given}'", source.place(f"{key}.{tag}"), f"{key}.{tag}", f"one of {known}")
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    given = item.get("input")
+    if not isinstance(given, dict | list | BaseModel) and item["type"] != "value_error":
+        message += f", not {given!r}"
+    return Problem(message, where, key, _literal_hint(item))
+
+
+def _data_path(loc: tuple[int | str, ...], data: Any) -> list[str]:
+    """pydantic's location without the union tags it inserts: only keys and indices of the user's own data."""
+    path: list[str] = []
+    for i, part in enumerate(loc):
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        elif i < len(loc) - 1 or not isinstance(data, dict):
+            continue  # a union tag
+        path.append(str(part))
+    return path
+
+
+def _literal_hint(item: Any) -> str:
+    if item["type"] != "literal_error":
+        return ""
+    known = [word.strip(" '") for word in item["ctx"]["expected"].replace(" or ", ",").split(",")]
+    close = difflib.get_close_matches(str(item["input"]), known, n=1)
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
+def _key_hint(path: list[str], parent: type[BaseModel] | None, model: type[BaseModel]) -> str:
+    word = path[-1]
+    siblings = list(parent.model_fields) if parent else []
+    close = difflib.get_close_matches(word, siblings, n=1)
+    if close:
+        return f"did you mean '{'.'.join([*path[:-1], close[0]])}'?"
+    elsewhere = [key for key in _all_keys(model) if key.rpartition(".")[2] == word]
+    if elsewhere:
+        return f"did you mean '{elsewhere[0]}'?"
+    close = difflib.get_close_matches(word, sorted({key.rpartition(".")[2] for key in _all_keys(model)}), n=1)
+    if close:
+        full = next(key for key in _all_keys(model) if key.rpartition(".")[2] == close[0])
+        return f"did you mean '{full}'?"
+    return f"known here: {', '.join(siblings)}" if siblings else ""
+
+
+def _section_at(model: type[BaseModel], path: list[str], data: Any) -> type[BaseModel] | None:
+    section: type[BaseModel] | None = model
+    for part in path:
+        field = section.model_fields.get(part) if section else None
+        data = data.get(part) if isinstance(data, dict) else None
+        section = _pick(list(_models(field.annotation)), data) if field else None
+    return section
+
+
+def _pick(candidates: list[type[BaseModel]], data: Any) -> type[BaseModel] | None:
+    """Of a tagged union's members, the one whose literal tag the data carries."""
+    for candidate in candidates:
+        for tag in ("family", "source"):
+            field = candidate.model_fields.get(tag)
+            if field and isinstance(data, dict) and data.get(tag) in get_args(field.annotation):
+                return candidate
+    return candidates[0] if candidates else None
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    origin = get_origin(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif origin in (Union, types.UnionType, Annotated, list):
+        for arg in get_args(annotation):
+            yield from _models(arg)
+
+
+def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted key of the schema, each union member's included."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        for section in _models(field.annotation):
+            yield from _all_keys(section, f"{prefix}{name}.")

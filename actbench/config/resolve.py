@@ -1,0 +1,149 @@
+"""From files and `--set` overrides to one frozen, checked object, or one error that lists every problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from actbench.config import yaml_source
+from actbench.config.explain import explain
+from actbench.config.schema import Recipe, Section
+from actbench.config.yaml_source import Source
+from actbench.errors import BadInput, Problem
+
+S = TypeVar("S", bound=Section)
+
+# A mapping whose tag changes describes another kind of thing: what the base said about the old kind is dropped.
+TAGS = ("name", "source", "family")
+
+
+def load(path: Path, model: type[S], overrides: Sequence[str] = ()) -> S:
+    """Reads `path` with its `extends` chain, applies `overrides` ("a.b=c"), validates against `model`.
+
+    Raises BadInput listing every problem, each with file, line, dotted key and the nearest right key.
+    """
+    return validate(apply_overrides(read_chain(path), overrides), model)
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe and checks its activations' options as well. Raises BadInput listing every problem."""
+    return recipe_from(apply_overrides(read_chain(path), overrides))
+
+
+def recipe_from(source: Source) -> Recipe:
+    """Validates a merged source as a recipe, its activations' options included."""
+    problems = list(_activation_problems(source))
+    try:
+        recipe = validate(source, Recipe)
+    except BadInput as error:
+        raise BadInput([*error.problems, *problems]) from None
+    if problems:
+        raise BadInput(problems)
+    return recipe
+
+
+def _activation_problems(source: Source) -> Iterator[Problem]:
+    """An activation that does not exist, or does not take the options given."""
+    from actbench.activations import option_problems
+
+    model = source.data.get("model")
+    for slot in ("activation", "pooler_activation"):
+        spec = model.get(slot) if isinstance(model, dict) else None
+        if isinstance(spec, dict) and isinstance(spec.get("name"), str):
+            options = {key: value for key, value in spec.items() if key != "name"}
+            for key, message, hint in option_problems(spec["name"], options):
+                dotted = f"model.{slot}.{key}"
+                yield Problem(message, where=source.place(dotted), key=dotted, hint=hint)
+
+
+def read_chain(path: Path, seen: tuple[Path, ...] = ()) -> Source:
+    """The file merged over the files it extends (paths relative to the file that names them)."""
+    path = Path(path)
+    if path.resolve() in seen:
+        raise BadInput(Problem("extends itself", where=str(path), key="extends"))
+    source = yaml_source.read(path)
+    parent = source.data.pop("extends", None)
+    if parent is None:
+        return source
+    if not isinstance(parent, str):
+        raise BadInput(Problem("expected a file name", where=source.place("extends"), key="extends"))
+    try:
+        base = read_chain(path.parent / parent, (*seen, path.resolve()))
+    except BadInput as error:
+        if not (path.parent / parent).exists():
+            missing = error.problems[0]
+            raise BadInput(
+                Problem(f"no such file: {path.parent / parent}", source.place("extends"), "extends", missing.hint)
+            ) from None
+        raise
+    return merge(base, source)
+
+
+def apply_overrides(source: Source, overrides: Sequence[str]) -> Source:
+    """Merges "a.b=c" overrides, in order, over `source`; their place is the text as the user typed it."""
+    problems = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            problems.append(Problem("expected key=value", where=f"--set {override}", hint="for example --set seed=1"))
+            continue
+        try:
+            value = yaml_source.parse_value(text)
+        except BadInput as error:
+            problems.append(Problem(error.problems[0].message, where=f"--set {override}", key=key))
+            continue
+        source = merge(source, override_source(key, value, f"--set {override}"))
+    if problems:
+        raise BadInput(problems)
+    return source
+
+
+def override_source(key: str, value: Any, place: str) -> Source:
+    """One dotted key and its value as a source of its own, for merging."""
+    parts = key.split(".")
+    places = {".".join(parts[: i + 1]): place for i in range(len(parts))}
+    for part in reversed(parts):
+        value = {part: value}
+    return Source(value, places)
+
+
+def merge(base: Source, over: Source) -> Source:
+    """`over` on top of `base`: mappings merge, all else is replaced."""
+    places = dict(base.places)
+    data = _merge(base.data, over.data, "", places)
+    return Source(data, {**places, **over.places})
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any], path: str, places: dict[str, str]) -> dict[str, Any]:
+    tag = next((t for t in TAGS if t in over and path), None)
+    if tag and tag in base and base[tag] != over[tag]:
+        for key in [k for k in places if k.startswith(f"{path}.")]:
+            del places[key]
+        return over
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merge(old, value, f"{path}.{key}".lstrip("."), places)
+        else:
+            merged[key] = value
+    return merged
+
+
+def validate(source: Source, model: type[S]) -> S:
+    """The source as a `model`. Raises BadInput listing every problem."""
+    try:
+        return model.model_validate(source.data)
+    except ValidationError as error:
+        raise BadInput(explain(error, source, model)) from None
+
+
+def dump(section: Section) -> str:
+    """The section as YAML, every default written out."""
+    import yaml
+
+    return yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

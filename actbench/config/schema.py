@@ -1,0 +1,253 @@
+"""What a recipe may say. One class a section; every key is the word a reader of the papers expects.
+
+All sections are frozen and refuse unknown keys. Units stand in the key where they are not obvious.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys forbidden."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class ActivationSpec(BaseModel):
+    """An activation by its registered name; every other key is an option of that activation."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The activation's own options, as given."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class ModelSection(Section):
+    """What BERT- and GPT-style models have in common. `d_ff` is the width of a feed-forward block without a gate."""
+
+    n_layers: Positive
+    d_model: Positive
+    n_heads: Positive
+    d_ff: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    activation: ActivationSpec = ActivationSpec(name="gelu")
+    ffn_width: Literal["matched", "fixed"] = "matched"  # matched: a gated block gets 2/3 of d_ff
+    init_std: PositiveFloat | Literal["small"] = 0.02  # small: sqrt(2 / (5 d_model)), as PolyCom's code
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> ModelSection:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model ({self.d_model}) must be a multiple of n_heads ({self.n_heads})")
+        return self
+
+
+class BertSection(ModelSection):
+    """A BERT-style encoder trained on masked tokens (Devlin et al. 2019)."""
+
+    family: Literal["bert"]
+    norm_placement: Literal["post", "deepnet", "pre"] = "post"  # deepnet: post with x * (2N)^(1/4) + f(x)
+    norm_eps: PositiveFloat = 1e-12
+    pooler_activation: ActivationSpec = ActivationSpec(name="tanh")
+    mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+
+
+class GptSection(ModelSection):
+    """A GPT-style decoder: `gpt2` (learned positions, LayerNorm, biases) or `llama` (RoPE, RMSNorm, no biases)."""
+
+    family: Literal["gpt"]
+    layout: Literal["gpt2", "llama"] = "llama"
+    norm_eps: PositiveFloat = 1e-5
+    rope_theta: PositiveFloat = 10000.0
+    tie_embeddings: bool = True
+
+
+class BuiltinCorpus(Section):
+    """English prose read at run time from Python's own documentation and the dependencies' docstrings."""
+
+    source: Literal["builtin"]
+
+
+class FilesCorpus(Section):
+    """Text files: .txt (one document a file), .jsonl (one a line), .parquet (one a row), each also as .gz."""
+
+    source: Literal["files"]
+    files: Annotated[list[str], Field(min_length=1)]  # paths or globs, relative to the working folder
+    text_field: str = "text"
+
+
+class HubCorpus(Section):
+    """A data set of the Hugging Face hub, read with `datasets.load_dataset`."""
+
+    source: Literal["hub"]
+    dataset: str
+    subset: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    text_field: str = "text"
+    streaming: bool = True
+    max_documents: Positive | None = None
+
+
+Corpus = Annotated[BuiltinCorpus | FilesCorpus | HubCorpus, Field(discriminator="source")]
+
+
+class TokenizerSection(Section):
+    """A tokenizer trained on the training split, or read from `file` (tokenizer.json, vocab.txt or encoder.json)."""
+
+    kind: Literal["wordpiece", "byte_bpe"] = "byte_bpe"
+    vocab_size: Annotated[int, Field(ge=300)] = 8192
+    lowercase: bool = True  # wordpiece only, as bert-*-uncased
+    file: str | None = None
+
+
+class BatchSection(Section):
+    """An optimiser step sees `sequences` of `length` tokens, in `accumulate` parts of equal size."""
+
+    sequences: Positive = 64
+    length: Annotated[int, Field(ge=8)] = 128
+    accumulate: Positive = 1
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> BatchSection:
+        if self.sequences % self.accumulate:
+            raise ValueError(f"sequences ({self.sequences}) must be a multiple of accumulate ({self.accumulate})")
+        return self
+
+
+class BudgetSection(Section):
+    """When training ends: after so many steps, tokens or minutes. Exactly one is given."""
+
+    steps: Positive | None = None
+    tokens: Positive | None = None
+    minutes: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> BudgetSection:
+        given = [k for k in ("steps", "tokens", "minutes") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of steps, tokens, minutes (given: {', '.join(given) or 'none'})")
+        return self
+
+
+class ActivationOptimizer(Section):
+    """How the activation's own parameters learn: their own group, without weight decay unless asked for."""
+
+    lr: PositiveFloat | None = None  # None: the model's rate times lr_multiplier
+    lr_multiplier: PositiveFloat = 1.0
+    weight_decay: NonNegativeFloat = 0.0
+    schedule: Literal["same", "constant"] = "same"  # constant: flat after the warm-up, as RAFT
+
+
+class OptimizerSection(Section):
+    """AdamW (Loshchilov & Hutter 2019)."""
+
+    lr: PositiveFloat = 1e-3
+    betas: tuple[Fraction, Fraction] = (0.9, 0.98)
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.01
+    clip_norm: PositiveFloat | None = 1.0
+    activation: ActivationOptimizer = ActivationOptimizer()
+
+
+class ScheduleSection(Section):
+    """The learning rate over training: linear warm-up, then `kind` down to `final_fraction` of the peak."""
+
+    kind: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_fraction: Fraction = 0.01
+    final_fraction: Fraction = 0.0
+
+
+class ValidationSection(Section):
+    """Held-out documents, chosen by a hash of their text, and how often and on how much of them to validate."""
+
+    fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    sequences: Positive = 512
+    every_steps: Positive = 100
+
+
+class CheckpointSection(Section):
+    """How often the whole training state is saved, so that `--resume` can go on from it."""
+
+    every_steps: Positive = 500
+
+
+class HardwareSection(Section):
+    """What to compute with. `auto` looks at the machine: bf16 only where it is faster, a compiler only where one is."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "always", "never"] = "auto"
+
+
+class LoggingSection(Section):
+    """What is written while training. Has no influence on the run's result or identity."""
+
+    every_steps: Positive = 10
+    tensorboard: bool = False
+
+
+class Recipe(Section):
+    """One pre-training run, completely: model, data, budget, optimiser and activation."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,60}$")]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    model: Annotated[BertSection | GptSection, Field(discriminator="family")]
+    corpus: Corpus
+    tokenizer: TokenizerSection
+    batch: BatchSection
+    budget: BudgetSection
+    optimizer: OptimizerSection = OptimizerSection()
+    schedule: ScheduleSection = ScheduleSection()
+    validation: ValidationSection = ValidationSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    hardware: HardwareSection = HardwareSection()
+    logging: LoggingSection = LoggingSection()
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _file_fixes_size(cls, tokenizer: TokenizerSection) -> TokenizerSection:
+        if tokenizer.file is not None and "vocab_size" in tokenizer.model_fields_set:
+            raise ValueError("give either file or vocab_size: a tokenizer file fixes its size")
+        return tokenizer
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens in one optimiser step."""
+        return self.batch.sequences * self.batch.length
+
+    @property
+    def total_steps(self) -> int | None:
+        """Optimiser steps in the budget, or None when the budget is a time."""
+        if self.budget.tokens is not None:
+            return max(1, self.budget.tokens // self.tokens_per_step)
+        return self.budget.steps
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides the run's result, as JSON data: everything but its name and what it logs."""
+        return self.model_dump(mode="json", exclude={"name", "logging"})
+
+
+class FinetuneSettings(Section):
+    """How a pre-trained BERT is fine-tuned on one task. Defaults are RAFT's low-data protocol."""
+
+    train_size: Positive | None = None  # None: all of the training set
+    epochs: Positive = 20
+    batch_size: Positive = 32
+    length: Annotated[int, Field(ge=8)] = 128
+    lr: PositiveFloat = 5e-5
+    activation_lr: PositiveFloat | None = None  # None: the same as lr
+    weight_decay: NonNegativeFloat = 0.1
+    warmup_fraction: Fraction = 0.0
+    patience: Positive | None = 10  # epochs without a better score on the selection set; None: never stop early
+    precision: Literal["auto", "fp32", "bf16"] = "auto"

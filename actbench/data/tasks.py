@@ -1,0 +1,87 @@
+"""What a fine-tuning task is: its examples, its metrics, and which of its examples a run sees."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from actbench.data.keys import keyed_generator
+from actbench.errors import BadInput, Problem
+
+MEAN = "mean"  # the headline of a task with two metrics, as on the GLUE leaderboard
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text or pair of texts. `label` is a class index, or a score where the task is a regression."""
+
+    text_a: str
+    text_b: str | None
+    label: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's shape. `labels` names its classes in the order of their indices; empty for a regression.
+
+    `headline` is what early stopping and tables use: one of `metrics`, or "mean" for the mean of them all.
+    A `stand_in` was made from built-in text: its numbers are never reported as a public benchmark's.
+    """
+
+    name: str
+    kind: Literal["classification", "regression"]
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    stand_in: bool = False
+
+    @property
+    def n_classes(self) -> int:
+        """The number of outputs of the task's head: its classes, or 1 for a regression."""
+        return len(self.labels) or 1
+
+    @property
+    def headline(self) -> str:
+        """The one number that stands for the task."""
+        return self.metrics[0] if len(self.metrics) == 1 else MEAN
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its examples. `evaluation` has one or more named sets (MNLI has two).
+
+    `facts` is JSON data for a run's manifest: where the examples came from, their number and hash by split,
+    and whether they are a subset of the official ones.
+    """
+
+    task: Task
+    train: list[Example]
+    evaluation: dict[str, list[Example]]
+    facts: dict[str, Any]
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """The sha256 of the examples, in hexadecimal: the same wherever they were read from."""
+    total = hashlib.sha256()
+    for example in examples:
+        total.update(repr((example.text_a, example.text_b, float(example.label))).encode() + b"\n")
+    return total.hexdigest()
+
+
+def sample(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    """`n` examples drawn without regard to their class, as in RAFT's low-data runs (Fang et al. 2023).
+
+    The draw depends on `seed` and the number of examples alone, so runs that differ in their model or
+    activation see the same ones. A smaller draw is the beginning of a larger one: `sample(x, 200, s)[100:]`
+    are 100 examples to develop on, none of them among the 100 of `sample(x, 100, s)`.
+    Raises BadInput when there are fewer than `n`.
+    """
+    if n > len(examples):
+        raise BadInput(
+            Problem(
+                f"{n} training examples were asked for and there are {len(examples)}",
+                hint="ask for fewer, or leave the size out for all of them",
+            )
+        )
+    return [examples[i] for i in keyed_generator("sample", seed).permutation(len(examples))[:n]]

@@ -1,0 +1,73 @@
+"""Multi-head self-attention. The one place that decides how attention is computed.
+
+Shapes: B batch, T time, H heads, C width of a head, D = H * C model width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from actbench.nn.dropout import Dropout
+
+
+class Attention(nn.Module):
+    """Self-attention over (B, T, D), causal or not, with rotary positions when `rotary` is given."""
+
+    def __init__(self, d_model: int, n_heads: int, *, causal: bool, bias: bool, dropout: float, rotary: Rotary | None):
+        super().__init__()
+        self.n_heads, self.causal = n_heads, causal
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=bias)
+        self.output = nn.Linear(d_model, d_model, bias=bias)
+        self.dropout = Dropout(dropout)
+        self.rotary = rotary
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D). `mask` (B, T) is True where a token may be attended to."""
+        B, T, D = x.shape
+        q, k, v = self.qkv(x).view(B, T, 3, self.n_heads, D // self.n_heads).permute(2, 0, 3, 1, 4)
+        if self.rotary is not None:
+            q, k = self.rotary(q), self.rotary(k)
+        y = attend(q, k, v, self.dropout, causal=self.causal, mask=mask)
+        return self.output(y.transpose(1, 2).reshape(B, T, D))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout, *, causal: bool, mask: Tensor | None) -> Tensor:
+    """softmax(q k' / sqrt(C)) v, each (B, H, T, C).
+
+    Written out when weights are dropped, since the mask is ours, and for training on a CPU, where the backward pass
+    of torch's fused kernel is slower than the plain formula.
+    """
+    if not dropout.active and (q.is_cuda or not torch.is_grad_enabled()):
+        allowed = mask[:, None, None, :] if mask is not None else None
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal)
+    scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+    if causal:
+        T = q.shape[-2]
+        later = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(later, float("-inf"))
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
+    return dropout(scores.softmax(-1).to(v.dtype)) @ v
+
+
+class Rotary(nn.Module):
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864), halves rotated against each other as in LLaMA."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, d_head: int, length: int, theta: float):
+        super().__init__()
+        frequency = theta ** (-torch.arange(0, d_head, 2, dtype=torch.float64) / d_head)
+        angle = torch.outer(torch.arange(length, dtype=torch.float64), frequency)  # (T, C/2)
+        self.register_buffer("cos", angle.cos().float(), persistent=False)
+        self.register_buffer("sin", angle.sin().float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, T, C) -> (B, H, T, C), rotated by position."""
+        T = x.shape[-2]
+        cos, sin = self.cos[:T], self.sin[:T]
+        first, second = x.float().chunk(2, dim=-1)
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)

@@ -1,0 +1,82 @@
+"""BERT (Devlin et al. 2019, arXiv 1810.04805): a bidirectional encoder trained to fill in masked tokens.
+
+Shapes: B batch, T time, D model width, V vocabulary, N masked tokens in the batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from actbench.config.schema import BertSection
+from actbench.nn.attention import Attention
+from actbench.nn.block import Block
+from actbench.nn.dropout import Dropout
+from actbench.nn.feed_forward import FeedForward
+from actbench.nn.heads import Classifier, MaskedLanguageModelHead, Pooler
+
+
+class Bert(nn.Module):
+    """The encoder, its masked-language-model head, and the pooler that only fine-tuning uses."""
+
+    def __init__(self, config: BertSection, vocab_size: int, length: int):
+        super().__init__()
+        D = config.d_model
+        self.tokens = nn.Embedding(vocab_size, D)
+        self.positions = nn.Embedding(length, D)
+        self.segments = nn.Embedding(2, D)
+        self.norm = nn.LayerNorm(D, eps=config.norm_eps)
+        self.dropout = Dropout(config.dropout)
+        self.layers = nn.ModuleList(_block(config) for _ in range(config.n_layers))
+        self.final_norm = nn.LayerNorm(D, eps=config.norm_eps) if config.norm_placement == "pre" else None
+        self.pooler = Pooler(D, config.pooler_activation)
+        self.head = MaskedLanguageModelHead(D, vocab_size, norm_eps=config.norm_eps)
+        self.head.decoder.weight = self.tokens.weight
+
+    def encode(self, tokens: Tensor, segments: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Token ids (B, T) -> hidden states (B, T, D). `mask` (B, T) is True at real tokens, False at padding."""
+        position = torch.arange(tokens.shape[1], device=tokens.device)
+        segment = self.segments(segments) if segments is not None else self.segments.weight[0]
+        x = self.dropout(self.norm(self.tokens(tokens) + self.positions(position) + segment))
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.final_norm(x) if self.final_norm is not None else x
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Token ids (B, T) -> logits at every position (B, T, V)."""
+        return self.head.logits(self.encode(tokens))
+
+    def forward(self, tokens: Tensor, masked: Tensor, targets: Tensor) -> Tensor:
+        """Negative log-likelihood of each masked token, in nats (N,).
+
+        `tokens` (B, T) with the masks in place, `masked` (N,) indices into the flattened batch, `targets` (N,) ids.
+        Logits are computed at the masked positions only.
+        """
+        hidden = self.encode(tokens).flatten(0, 1)
+        return self.head(hidden[masked], targets)
+
+
+def _block(config: BertSection) -> Block:
+    D = config.d_model
+    attention = Attention(D, config.n_heads, causal=False, bias=True, dropout=config.dropout, rotary=None)
+    matched = config.ffn_width == "matched"
+    return Block(
+        attention,
+        FeedForward(D, config.d_ff, config.activation, bias=True, matched=matched),
+        (nn.LayerNorm(D, eps=config.norm_eps), nn.LayerNorm(D, eps=config.norm_eps)),
+        placement=config.norm_placement,
+        n_layers=config.n_layers,
+        dropout=config.dropout,
+    )
+
+
+class BertClassifier(nn.Module):
+    """A pre-trained encoder with a new classifier on its pooler: one text or a pair to K outputs."""
+
+    def __init__(self, encoder: Bert, classifier: Classifier):
+        super().__init__()
+        self.encoder, self.classifier = encoder, classifier
+
+    def forward(self, tokens: Tensor, segments: Tensor, attention: Tensor) -> Tensor:
+        """Token ids, segment ids and the mask of real tokens, each (B, T) -> outputs (B, K)."""
+        return self.classifier(self.encoder.pooler(self.encoder.encode(tokens, segments, attention)))

@@ -1,0 +1,50 @@
+"""One Transformer block, for encoder and decoder alike.
+
+Shapes: B batch, T time, D model width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from actbench.nn.attention import Attention
+from actbench.nn.dropout import Dropout
+from actbench.nn.feed_forward import FeedForward
+
+Placement = Literal["pre", "post", "deepnet"]
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each with a residual path and a norm.
+
+    pre: x + f(norm(x)). post: norm(x + f(x)). deepnet: norm(x * (2N)^(1/4) + f(x)) for N layers
+    (DeepNet's encoder, Wang et al. 2022, arXiv 2203.00555).
+    """
+
+    def __init__(
+        self,
+        attention: Attention,
+        feed_forward: FeedForward,
+        norms: tuple[nn.Module, nn.Module],
+        *,
+        placement: Placement,
+        n_layers: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.attention, self.feed_forward = attention, feed_forward
+        self.attention_norm, self.feed_forward_norm = norms
+        self.attention_dropout, self.feed_forward_dropout = Dropout(dropout), Dropout(dropout)
+        self.pre = placement == "pre"
+        self.residual_scale = (2 * n_layers) ** 0.25 if placement == "deepnet" else 1.0
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D). `mask` (B, T) is True where a token may be attended to."""
+        if self.pre:
+            x = x + self.attention_dropout(self.attention(self.attention_norm(x), mask))
+            return x + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(x)))
+        scale = self.residual_scale
+        x = self.attention_norm(x * scale + self.attention_dropout(self.attention(x, mask)))
+        return self.feed_forward_norm(x * scale + self.feed_forward_dropout(self.feed_forward(x)))

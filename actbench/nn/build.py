@@ -1,0 +1,83 @@
+"""From a recipe's model section to a model, and how large it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from actbench.activations import Activation
+from actbench.config.schema import ActivationSpec, BertSection, GptSection
+from actbench.nn.bert import Bert
+from actbench.nn.gpt import Gpt
+from actbench.nn.init import initialize
+
+
+def build(config: BertSection | GptSection, vocab_size: int, length: int, seed: int) -> Bert | Gpt:
+    """A new model with the initial weights that (config, seed) decide."""
+    model = skeleton(config, vocab_size, length)
+    initialize(model, config, seed)
+    return model
+
+
+def skeleton(config: BertSection | GptSection, vocab_size: int, length: int) -> Bert | Gpt:
+    """The same model with weights that mean nothing yet, to load others into."""
+    if isinstance(config, BertSection):
+        return Bert(config, vocab_size, length)
+    return Gpt(config, vocab_size, length)
+
+
+def activation_slots(model: nn.Module) -> dict[str, Activation]:
+    """Every activation in the model by its slot: "layers.0", ..., "pooler"."""
+    suffixes = (".feed_forward.activation", ".activation")
+    slots = {}
+    for name, module in model.named_modules():
+        if isinstance(module, Activation):
+            for suffix in suffixes:
+                name = name.removesuffix(suffix)
+            slots[name] = module
+    return slots
+
+
+def activation_parameters(model: nn.Module) -> set[nn.Parameter]:
+    """The learnable coefficients of all activations."""
+    return {parameter for activation in activation_slots(model).values() for parameter in activation.parameters()}
+
+
+def size(config: BertSection | GptSection, vocab_size: int, length: int) -> dict[str, Any]:
+    """Parameters and FLOPs a token, and the ratio to the same model with GELU, without allocating weights."""
+    model = _on_meta(config, vocab_size, length)
+    plain = config.model_copy(update={"activation": ActivationSpec(name="gelu")})
+    parameters, of_gelu = _parameters(model), _parameters(_on_meta(plain, vocab_size, length))
+    return {
+        "parameters": parameters,
+        "activation_parameters": sum(p.numel() for p in activation_parameters(model)),
+        "d_ff": model.layers[0].get_submodule("feed_forward.up").out_features,
+        "parameters_ratio_to_gelu": parameters / of_gelu,
+        "flops_per_token": _flops_per_token(model, config, length),
+    }
+
+
+def _on_meta(config: BertSection | GptSection, vocab_size: int, length: int) -> Bert | Gpt:
+    with torch.device("meta"):
+        return skeleton(config, vocab_size, length)
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _flops_per_token(model: nn.Module, config: BertSection | GptSection, length: int) -> float:
+    """Forward and backward: 6 a matrix weight and 12 N T D for attention (Chowdhery et al. 2022, appendix B).
+
+    BERT's head works at masked positions only, its pooler not at all in pre-training.
+    """
+    flops = 12.0 * config.n_layers * length * config.d_model
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            share = 1.0
+            if isinstance(config, BertSection):
+                share = config.mask_fraction if name.startswith("head") else float(not name.startswith("pooler"))
+            flops += 6.0 * module.weight.numel() * share
+    return flops

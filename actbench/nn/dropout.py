@@ -1,0 +1,70 @@
+"""Dropout whose mask is a pure function of (seed, step, place in the model, element).
+
+A pair of runs must drop the same elements, and a resumed run the same as one that never stopped. Masks from a
+generator cannot promise either: whoever else draws from it shifts them. Here each element's fate is a hash of its index
+and a key, so there is no state to save, eager and compiled code agree, and the compiler can vectorise it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def _signed(word: int) -> int:
+    """A 32-bit word as the int32 that has its bits: torch has no arithmetic on uint32."""
+    return word - (1 << 32) if word >= 1 << 31 else word
+
+
+# Multipliers of the 32-bit mixing function "lowbias32" (C. Wellons, hash-prospector, 2018).
+_FIRST, _SECOND = _signed(0x7FEB352D), _signed(0x846CA68B)
+
+
+class Dropout(nn.Module):
+    """Zeroes each element with probability `p` and divides the others by 1 - p, in training.
+
+    `set_keys` gives every Dropout of a model its key before each step.
+    """
+
+    key: Tensor
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+        self.register_buffer("key", torch.zeros((), dtype=torch.int32), persistent=False)
+
+    @property
+    def active(self) -> bool:
+        """Whether a call now would drop anything."""
+        return self.training and self.p > 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(...) -> (...)."""
+        if not self.active:
+            return x
+        keep = _hash(x, self.key) >= _threshold(self.p)
+        return torch.where(keep.view(x.shape), x * (1 / (1 - self.p)), 0)
+
+
+def set_keys(model: nn.Module, seed: int, step: int) -> None:
+    """Keys every Dropout in `model` by (seed, step, its name). `step` counts micro-batches from the run's start."""
+    for name, module in model.named_modules():
+        if isinstance(module, Dropout):
+            digest = hashlib.blake2b(f"{seed}/{step}/{name}".encode(), digest_size=4).digest()
+            module.key.fill_(int.from_bytes(digest, "little", signed=True))
+
+
+def _hash(x: Tensor, key: Tensor) -> Tensor:
+    """An int32 per element of `x`, uniform over all int32. Shifts of int32 keep the sign, hence the masks."""
+    h = torch.arange(math.prod(x.shape), dtype=torch.int32, device=x.device) ^ key
+    h = (h ^ ((h >> 16) & 0xFFFF)) * _FIRST
+    h = (h ^ ((h >> 15) & 0x1FFFF)) * _SECOND
+    return h ^ ((h >> 16) & 0xFFFF)
+
+
+def _threshold(p: float) -> int:
+    """The int32 below which a share `p` of all int32 lies."""
+    return int(p * 2**32) - 2**31

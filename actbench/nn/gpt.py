@@ -1,0 +1,69 @@
+"""GPT-style decoders: GPT-2's layout (Radford et al. 2019) and LLaMA's (Touvron et al. 2023, arXiv 2302.13971).
+
+Shapes: B batch, T time, D model width, V vocabulary, N = B * T tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from actbench.config.schema import GptSection
+from actbench.nn.attention import Attention, Rotary
+from actbench.nn.block import Block
+from actbench.nn.dropout import Dropout
+from actbench.nn.feed_forward import FeedForward
+from actbench.nn.heads import LanguageModelHead
+
+
+class Gpt(nn.Module):
+    """A causal language model, pre-norm, with the norms, positions and biases of its layout."""
+
+    def __init__(self, config: GptSection, vocab_size: int, length: int):
+        super().__init__()
+        D = config.d_model
+        gpt2 = config.layout == "gpt2"
+        self.tokens = nn.Embedding(vocab_size, D)
+        self.positions = nn.Embedding(length, D) if gpt2 else None
+        self.dropout = Dropout(config.dropout)
+        rotary = None if gpt2 else Rotary(D // config.n_heads, length, config.rope_theta)
+        self.layers = nn.ModuleList(_block(config, rotary) for _ in range(config.n_layers))
+        self.final_norm = _norm(config)
+        self.head = LanguageModelHead(D, vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.head.decoder.weight = self.tokens.weight
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Token ids (B, T) -> hidden states (B, T, D)."""
+        x = self.tokens(tokens)
+        if self.positions is not None:
+            x = x + self.positions(torch.arange(tokens.shape[1], device=tokens.device))
+        x = self.dropout(x)
+        for layer in self.layers:
+            x = layer(x)
+        return self.final_norm(x)
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Token ids (B, T) -> logits of each next token (B, T, V)."""
+        return self.head.logits(self.encode(tokens))
+
+    def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Negative log-likelihood of each next token, in nats (N,). `tokens` and `targets` are (B, T)."""
+        return self.head(self.encode(tokens).flatten(0, 1), targets.flatten())
+
+
+def _norm(config: GptSection) -> nn.Module:
+    kind = nn.LayerNorm if config.layout == "gpt2" else nn.RMSNorm
+    return kind(config.d_model, eps=config.norm_eps)
+
+
+def _block(config: GptSection, rotary: Rotary | None) -> Block:
+    D, bias = config.d_model, config.layout == "gpt2"
+    return Block(
+        Attention(D, config.n_heads, causal=True, bias=bias, dropout=config.dropout, rotary=rotary),
+        FeedForward(D, config.d_ff, config.activation, bias=bias, matched=config.ffn_width == "matched"),
+        (_norm(config), _norm(config)),
+        placement="pre",
+        n_layers=config.n_layers,
+        dropout=config.dropout,
+    )

@@ -1,0 +1,76 @@
+"""Initial weights, each tensor drawn from a generator keyed by (seed, its name).
+
+So a pair of models that differ in one place agree, bit for bit, in every tensor that both have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor, nn
+
+from actbench.config.schema import BertSection, GptSection
+
+RESIDUAL_OUTPUTS = (".attention.output", ".feed_forward.down")
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, config: BertSection | GptSection, seed: int) -> None:
+    """Fills the weights of every linear layer and embedding; biases become zero, norms and activations stay.
+
+    post and pre encoders: normal(init_std), as BERT. Decoders: the same, residual outputs divided by sqrt(2N), as
+    GPT-2 and PolyCom. deepnet: Xavier with DeepNet's gain (8N)^(-1/4) on values, outputs and feed-forward.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding):
+            _normal(module.weight, _std(config), f"{name}.weight", seed)
+        elif isinstance(module, nn.Linear) and not _tied(module, model):
+            _linear(name, module, config, seed)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            module.bias.zero_()
+
+
+def initialize_classifier(classifier: nn.Module, config: BertSection, seed: int) -> None:
+    """The same for a new classifier: normal(init_std), keyed by the fine-tuning seed."""
+    initialize(classifier, config.model_copy(update={"norm_placement": "post"}), seed)
+
+
+def _linear(name: str, module: nn.Linear, config: BertSection | GptSection, seed: int) -> None:
+    weight, key = module.weight, f"{name}.weight"
+    if isinstance(config, BertSection) and config.norm_placement == "deepnet" and name.startswith("layers."):
+        _deepnet(name, weight, config.n_layers, key, seed)
+        return
+    std = _std(config)
+    if isinstance(config, GptSection) and name.endswith(RESIDUAL_OUTPUTS):
+        std /= math.sqrt(2 * config.n_layers)
+    _normal(weight, std, key, seed)
+
+
+def _deepnet(name: str, weight: Tensor, n_layers: int, key: str, seed: int) -> None:
+    gain = (8 * n_layers) ** -0.25
+    if not name.endswith(".qkv"):
+        _normal(weight, _xavier(weight) * gain, key, seed)
+        return
+    q, k, v = weight.chunk(3)
+    for part, tensor, part_gain in (("q", q, 1.0), ("k", k, 1.0), ("v", v, gain)):
+        _normal(tensor, _xavier(tensor) * part_gain, f"{key}.{part}", seed)
+
+
+def _normal(tensor: Tensor, std: float, key: str, seed: int) -> None:
+    digest = hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    tensor.copy_(torch.empty(tensor.shape).normal_(0.0, std, generator=generator))
+
+
+def _std(config: BertSection | GptSection) -> float:
+    return math.sqrt(2 / (5 * config.d_model)) if config.init_std == "small" else config.init_std
+
+
+def _xavier(weight: Tensor) -> float:
+    return math.sqrt(2 / (weight.shape[0] + weight.shape[1]))
+
+
+def _tied(module: nn.Linear, model: nn.Module) -> bool:
+    return module.weight is getattr(getattr(model, "tokens", None), "weight", None)

@@ -1,0 +1,49 @@
+"""Numbers as text. A true minus sign, no false precision, and a dash where there is nothing to show."""
+
+from __future__ import annotations
+
+from actbench.analysis.paired import Difference, Spread
+
+MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+def signed(value: float, digits: int) -> str:
+    """+0.021 or −0.021."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def mean_and_sd(spread: Spread, digits: int) -> str:
+    """5.012 ± 0.004, or the mean alone of a single seed."""
+    mean = f"{spread.mean:.{digits}f}".replace("-", MINUS)
+    return mean if spread.sd is None else f"{mean} ± {spread.sd:.{digits}f}"
+
+
+def difference_and_interval(difference: Difference, digits: int) -> str:
+    """−0.021 [−0.031, −0.011], or the difference alone where it has no interval."""
+    if difference.mean is None:
+        return NOTHING
+    text = signed(difference.mean, digits)
+    if difference.interval is None:
+        return text
+    low, high = (signed(end, digits) for end in difference.interval)
+    return f"{text} [{low}, {high}]"
+
+
+def p_value(value: float | None) -> str:
+    """0.034, or < 0.001."""
+    if value is None:
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def count(value: float) -> str:
+    """434,816 below a million; 12.3 M, 1.2 B above."""
+    for unit, name in ((1e9, "B"), (1e6, "M")):
+        if value >= unit:
+            return f"{value / unit:.4g} {name}"
+    return f"{value:,.0f}"
+
+
+def plural(number: int, noun: str) -> str:
+    """1 run, 2 runs."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

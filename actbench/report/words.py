@@ -1,0 +1,137 @@
+"""What a report says in sentences, all derived from its runs: what the numbers are, what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actbench.analysis.cohorts import Cohort, label
+from actbench.analysis.paired import ENOUGH_PAIRS, Difference
+from actbench.report.numbers import count, difference_and_interval, plural
+from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS, Comparison
+from actbench.store import Run
+
+# Below these a run is far from the papers': their smallest models and shortest trainings are larger.
+PAPER_PARAMETERS, PAPER_TOKENS = 100e6, 1e9
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the intervals of one model's differences say: a sentence for pre-training, one for every task."""
+
+    model: str
+    sentences: tuple[str, ...]
+
+
+def statement(runs: Sequence[Run]) -> list[str]:
+    """What the finished runs' numbers are and are not, a sentence each, from the facts the runs recorded."""
+    pretrained = [run for run in runs if run.kind == "pretrain"]
+    finetuned = [run for run in runs if run.kind == "finetune"]
+    sentences = []
+    if pretrained:
+        sentences += _pretraining_facts(pretrained)
+    if finetuned:
+        sentences += _finetuning_facts(finetuned)
+    few = [f"{name} ({plural(n, 'seed')})" for name, n in _seeds_of(runs).items() if n < ENOUGH_PAIRS]
+    if few:
+        sentences.append(
+            f"Fewer than {ENOUGH_PAIRS} pre-training seeds are too few to conclude from. "
+            f"This is so for {_join(few)}."
+        )
+    return sentences
+
+
+def verdicts(comparisons: Sequence[Comparison], baseline: str) -> list[Verdict]:
+    """For every model: which differences' intervals exclude zero, which do not, and where none can be had."""
+    by_cohort: dict[int, list[Comparison]] = {}
+    for comparison in comparisons:
+        by_cohort.setdefault(id(comparison.cohort), []).append(comparison)
+    by_model: dict[str, list[str]] = {}
+    for group in by_cohort.values():
+        by_model.setdefault(group[0].cohort.name, []).append(_verdict(group, baseline))
+    return [Verdict(model, tuple(sentences)) for model, sentences in by_model.items()]
+
+
+def _pretraining_facts(runs: list[Run]) -> list[str]:
+    parameters = [run.info["model"]["parameters"] for run in runs]
+    tokens = [run.summary["tokens"] for run in runs]
+    activations = {label(run) for run in runs}
+    sentences = [
+        f"{plural(len(runs), 'finished pre-training run')} with {plural(len(activations), 'activation')}: "
+        f"models of {_range(parameters)} parameters, trained on {_range(tokens)} tokens.",
+        f"The text is {_join(sorted({_corpus(run.info['recipe']['corpus']) for run in runs}))}.",
+    ]
+    if max(parameters) < PAPER_PARAMETERS or max(tokens) < PAPER_TOKENS:
+        sentences.append(
+            "At this scale the numbers show that the comparison works and what it finds here; they are not "
+            "the papers' results, whose models have a hundred million parameters and more and saw "
+            "billions of tokens."
+        )
+    return sentences
+
+
+def _finetuning_facts(runs: list[Run]) -> list[str]:
+    tasks = {run.info["task"]["name"]: bool(run.info["task"]["stand_in"]) for run in runs}
+    stand_ins = sorted(name for name, stand_in in tasks.items() if stand_in)
+    sentences = [f"{plural(len(runs), 'finished fine-tuning run')} on {_join(sorted(tasks))}."]
+    if stand_ins:
+        be, what = ("is a stand-in", "data set") if len(stand_ins) == 1 else ("are stand-ins", "data sets")
+        sentences.append(
+            f"{_join(stand_ins)} {be}, not the published {what}: the scores show that fine-tuning works, "
+            "and cannot be set beside published ones."
+        )
+    return sentences
+
+
+def _corpus(corpus: dict[str, Any]) -> str:
+    if corpus["source"] == "builtin":
+        return "the built-in corpus, English prose from the documentation of Python and its libraries"
+    if corpus["source"] == "hub":
+        return f"the data set {corpus['dataset']}"
+    return f"the files {_join(corpus['files'])}"
+
+
+def _seeds_of(runs: Iterable[Run]) -> dict[str, int]:
+    """How many pre-training seeds each recipe's least repeated activation has."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for run in runs:
+        if run.kind == "pretrain":
+            seeds.setdefault((run.info["recipe"]["name"], label(run)), set()).add(run.seed)
+    fewest: dict[str, int] = {}
+    for (name, _), found in sorted(seeds.items()):
+        fewest[name] = min(len(found), fewest.get(name, len(found)))
+    return fewest
+
+
+def _verdict(group: list[Comparison], baseline: str) -> str:
+    cohort = group[0].cohort
+    about = "Pre-training" if cohort.task is None else cohort.task
+    if cohort.baseline(baseline) is None:
+        return f"{about}: {cohort.why_no_baseline(baseline)}."
+    compared = [(c.variant.label, c.difference) for c in group if c.difference is not None]
+    what = f"validation loss to {baseline}'s" if cohort.task is None else f"score to {baseline}'s, in points"
+    shown = [f"{name} {_measured(cohort, d)}" for name, d in compared if d.excludes_zero]
+    unclear = [name for name, d in compared if d.interval is not None and not d.excludes_zero]
+    unknown = [f"{name} ({d.caution})" for name, d in compared if d.interval is None]
+    findings = [
+        *([f"difference in {what}: {_join(shown)}"] if shown else []),
+        *([f"no difference to {baseline} is shown for {_join(unclear)}"] if unclear else []),
+        *([f"no interval for {_join(unknown)}"] if unknown else []),
+    ]
+    return f"{about}: {'; '.join(findings) or f'only {baseline} was run'}."
+
+
+def _measured(cohort: Cohort, difference: Difference) -> str:
+    digits = LOSS_DIGITS if cohort.task is None else SCORE_DIGITS
+    seeds = f"{difference.caution}: {difference.n}" if difference.caution else plural(difference.n, "seed")
+    return f"{difference_and_interval(difference, digits)} ({seeds})"
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = count(min(values)), count(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _join(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else words[0]

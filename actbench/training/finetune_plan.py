@@ -1,0 +1,76 @@
+"""Which fine-tuning runs a call means, and which of them are finished; importing this does not import Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actbench.config import FinetuneSettings
+from actbench.data.tasks import Example, TaskData, sample
+from actbench.errors import BadInput, Problem
+from actbench.evaluation.load import recipe_of
+from actbench.store import Run, identity_hash
+
+SPLIT_SEED = 96  # RAFT's code shuffles the training set with it before it cuts the selection set off
+SELECTION_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class FinetunePlan:
+    """One task, one seed, one pre-trained run."""
+
+    parent: Run
+    data: TaskData
+    settings: FinetuneSettings
+    seed: int
+    folder: Path
+
+    @property
+    def run(self) -> Run:
+        """The run this plan leads to, finished or not."""
+        return Run(self.folder)
+
+    def train_and_selection(self) -> tuple[list[Example], list[Example]]:
+        """The examples to learn from, and those that choose the epoch: both from the official training set.
+
+        With a train_size of N both are N examples drawn by the seed; without, the training set shuffled by a fixed
+        seed is cut 75 : 25 (RAFT's protocol). The official evaluation set is only ever tested on.
+        """
+        N = self.settings.train_size
+        if N is not None:
+            drawn = sample(self.data.train, 2 * N, self.seed)
+            return drawn[:N], drawn[N:]
+        shuffled = sample(self.data.train, len(self.data.train), SPLIT_SEED)
+        cut = round(len(shuffled) * (1 - SELECTION_SHARE))
+        return shuffled[:cut], shuffled[cut:]
+
+
+def plan_finetuning(
+    parent: Run, tasks: Iterable[TaskData], seeds: Iterable[int], settings: FinetuneSettings, runs: Path
+) -> Iterator[FinetunePlan]:
+    """One plan for each task and seed. Raises BadInput when the parent cannot be fine-tuned."""
+    if parent.kind != "pretrain" or recipe_of(parent).model.family != "bert":
+        raise BadInput(Problem(f"{parent.id} is not a pre-trained BERT", hint="fine-tuning starts from one"))
+    if parent.manifest is None:
+        raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
+    seeds = list(seeds)
+    for data in tasks:
+        for seed in seeds:
+            identity = _identity(parent, data, settings, seed)
+            size = settings.train_size or "all"
+            name = f"{parent.id}-{data.task.name}-{size}-s{seed}-{identity_hash(identity)}"
+            yield FinetunePlan(parent, data, settings, seed, runs / name)
+
+
+def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int) -> dict[str, Any]:
+    assert parent.manifest is not None
+    return {
+        "kind": "finetune",
+        "parent": parent.manifest["files"]["model.safetensors"],
+        "task": data.task.name,
+        "data": data.facts,
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+    }

@@ -1,0 +1,88 @@
+"""What this machine computes best with: device, precision, and whether there is a compiler."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from actbench.config.schema import HardwareSection
+from actbench.errors import BadInput, Problem
+from actbench.nn.heads import LanguageModelHead
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The choices made for a run, recorded with it."""
+
+    device: str
+    precision: str  # fp32 or bf16: the dtype of matrix products; weights and optimiser are fp32 either way
+    compiled: bool
+    threads: int
+
+    def facts(self) -> dict[str, Any]:
+        """JSON data for the run's record."""
+        return asdict(self)
+
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Matrix products in this precision."""
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+            yield
+
+    @property
+    def lightning_precision(self) -> str:
+        """The same choice in Lightning's words."""
+        return "bf16-mixed" if self.precision == "bf16" else "32-true"
+
+
+def choose(section: HardwareSection) -> Hardware:
+    """Resolves every `auto`. Raises BadInput for a device or compiler asked for that is not there."""
+    device = _device(section.device)
+    precision = section.precision
+    if precision == "auto":
+        precision = "bf16" if bf16_is_faster(device) else "fp32"
+    compiler = device == "cuda" or (device == "cpu" and shutil.which("c++") is not None)
+    if section.compile == "always" and not compiler:
+        raise BadInput(Problem("no C++ compiler found", key="hardware.compile", hint="use auto or never"))
+    compiled = compiler and section.compile != "never"
+    return Hardware(device, precision, compiled, torch.get_num_threads())
+
+
+def bf16_is_faster(device: str) -> bool:
+    """CPUs have bf16 matrix products only with AMX or AVX512-BF16; without, they emulate them, slower than fp32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))
+    return False
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compiles each block and the head in place: one graph serves all layers, and state-dict names stay as they are."""
+    torch._dynamo.reset()  # a former model's graphs would count against this one's recompile limit
+    for layer in model.layers:  # type: ignore[union-attr]
+        layer.compile(dynamic=False)
+    for module in model.modules():
+        if isinstance(module, LanguageModelHead):
+            module.compile(dynamic=False)
+
+
+def _device(wanted: str) -> str:
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if present[name])
+    if not present[wanted]:
+        found = ", ".join(name for name, there in present.items() if there)
+        raise BadInput(Problem(f"no {wanted} device on this machine", key="hardware.device", hint=f"found: {found}"))
+    return wanted

@@ -1,0 +1,63 @@
+"""Pre-training as Lightning sees it: a thin shell around a plain model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from actbench.config.schema import Recipe
+from actbench.data.batches import Batch
+from actbench.errors import RunFailed
+from actbench.nn.bert import Bert
+from actbench.nn.dropout import set_keys
+from actbench.nn.gpt import Gpt
+from actbench.training.optimizer import make_optimizer, set_learning_rates
+
+
+class PretrainModule(pl.LightningModule):
+    """Mean negative log-likelihood of the scored tokens; every random number keyed by (seed, step)."""
+
+    def __init__(self, model: Bert | Gpt, recipe: Recipe):
+        super().__init__()
+        self.model, self.recipe = model, recipe
+        self.progress = 0.0  # share of the budget used up before this step; the recorder keeps it current
+        self.losses: list[Tensor] = []  # of the micro-batches since the recorder last looked
+        self.grad_norm = torch.zeros(())
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The mean over the micro-batch: all have the same number of scored tokens, so accumulation weighs them right."""
+        loss = self.model(**batch).mean()
+        self.losses.append(loss.detach())
+        return loss
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Keys dropout, and torch's own generator for whatever else may draw, by the micro-batch's number."""
+        set_keys(self.model, self.recipe.seed, batch_index)
+        torch.manual_seed(self.recipe.seed * 1_000_003 + batch_index)
+        set_learning_rates(self.optimizer, self.recipe.schedule, self.progress)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clips the gradient by its norm over all parameters."""
+        limit = self.recipe.optimizer.clip_norm
+        self.grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit or float("inf"))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; the rates follow the budget, set before each step."""
+        self.optimizer = make_optimizer(self.model, self.recipe.optimizer)
+        return self.optimizer
+
+    def mean_loss(self) -> float:
+        """The mean training loss since the last call. Raises RunFailed when it is not a number."""
+        loss = torch.stack(self.losses).double().mean().item()
+        self.losses.clear()
+        if not torch.isfinite(torch.tensor(loss)) or not torch.isfinite(self.grad_norm):
+            raise RunFailed(f"the loss or its gradient is no longer finite at step {self.trainer.global_step}")
+        return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A state that is not finite is never saved over a good one."""
+        if self.losses:
+            self.mean_loss()

@@ -1,0 +1,72 @@
+"""What a pre-training run will be, known before it starts; importing this does not import Lightning."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actbench import activations
+from actbench.config import Recipe
+from actbench.data.packing import TokenData, prepare
+from actbench.nn.build import size
+from actbench.store import identity_hash
+from actbench.training.hardware import Hardware, choose
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that could start: its recipe, its tokens, its folder, how large it is and what it will run on."""
+
+    recipe: Recipe
+    tokens: TokenData
+    folder: Path
+    model: dict[str, Any]
+    hardware: Hardware
+
+    def facts(self) -> dict[str, Any]:
+        """What `--dry-run` shows, as JSON data."""
+        steps = self.recipe.total_steps
+        splits = self.tokens.facts["splits"]
+        return {
+            **self.model,
+            "steps": steps,
+            "tokens": steps * self.recipe.tokens_per_step if steps else None,
+            "training_tokens_available": splits["train"]["tokens"],
+            "held_out_tokens": splits["validation"]["tokens"],
+            "vocabulary": self.vocab_size,
+            "hardware": self.hardware.facts(),
+        }
+
+    @property
+    def vocab_size(self) -> int:
+        """Size of the tokenizer's vocabulary."""
+        return int(self.tokens.facts["vocabulary_size"])
+
+
+def plan(recipe: Recipe, runs: Path, say: Say) -> Plan:
+    """Prepares the tokens and works out all that is known before training. Raises BadInput where it cannot run."""
+    hardware = choose(recipe.hardware)
+    tokens = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
+    identity = {"kind": "pretrain", "recipe": recipe.identity(), "data": tokens.hash, "code": _plug_in_hashes(recipe)}
+    label = recipe.model.activation.name.rpartition(":")[2].lower()
+    folder = runs / f"{recipe.name}-{label}-s{recipe.seed}-{identity_hash(identity)}"
+    model = size(recipe.model, int(tokens.facts["vocabulary_size"]), recipe.batch.length)
+    return Plan(recipe, tokens, folder, model, hardware)
+
+
+def plug_in_files(recipe: Recipe) -> dict[str, Path]:
+    """The user's own activation files, by the name under which a run keeps its copy."""
+    files = {"activation.py": activations.source_file(recipe.model.activation.name)}
+    if recipe.model.family == "bert":
+        files["pooler_activation.py"] = activations.source_file(recipe.model.pooler_activation.name)
+    return {name: file for name, file in files.items() if file is not None}
+
+
+def _plug_in_hashes(recipe: Recipe) -> dict[str, str]:
+    """The content of the user's own activation files: another content is another run."""
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in plug_in_files(recipe).items()}

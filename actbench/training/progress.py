@@ -1,0 +1,90 @@
+"""What a person sees while a run trains: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Display(Protocol):
+    """Shows how a run is getting on."""
+
+    def start(self, title: str, done: float) -> None:
+        """A run named `title` begins with a share `done` of its budget already used."""
+
+    def show(self, row: dict[str, Any], done: float) -> None:
+        """A metrics row was written at a share `done` of the budget."""
+
+    def stop(self) -> None:
+        """The run ended, however it ended."""
+
+
+def display() -> Display:
+    """A live bar when stderr is a terminal, plain lines otherwise."""
+    return LiveDisplay() if sys.stderr.isatty() else LineDisplay()
+
+
+class LiveDisplay:
+    """A bar with loss, speed and time left, on stderr."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%  step {task.fields[step]}  loss {task.fields[loss]}"),
+            TextColumn("{task.fields[speed]} tokens/s"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._validation = ""
+
+    def start(self, title: str, done: float) -> None:
+        """See Display."""
+        self._task = self._progress.add_task(title, total=1.0, completed=done, step=0, loss="-", speed="-")
+        self._progress.start()
+
+    def show(self, row: dict[str, Any], done: float) -> None:
+        """See Display."""
+        if row["kind"] == "validation":
+            self._validation = f" (validation {row['loss']:.4f})"
+            return
+        text = f"{row['loss']:.4f}{self._validation}"
+        speed = f"{row['tokens_per_second']:,.0f}"
+        self._progress.update(self._task, completed=done, step=row["step"], loss=text, speed=speed)
+
+    def stop(self) -> None:
+        """See Display."""
+        self._progress.stop()
+
+
+class LineDisplay:
+    """One line for about every tenth of the budget, and one a validation, on stderr."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def start(self, title: str, done: float) -> None:
+        """See Display."""
+        self._next = done
+        self._line(title if not done else f"{title}: going on from {done:.0%}")
+
+    def show(self, row: dict[str, Any], done: float) -> None:
+        """See Display."""
+        if row["kind"] == "validation":
+            self._line(f"  step {row['step']:>6}  validation loss {row['loss']:.4f}  perplexity {row['perplexity']:.2f}")
+        elif done >= self._next:
+            self._next = done + 0.1
+            left = row["seconds"] / done * (1 - done) if done > 0 else 0.0
+            self._line(
+                f"  step {row['step']:>6}  loss {row['loss']:.4f}  {row['tokens_per_second']:,.0f} tokens/s"
+                f"  about {left:.0f} s left"
+            )
+
+    def stop(self) -> None:
+        """See Display."""
+
+    def _line(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)

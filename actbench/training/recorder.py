@@ -1,0 +1,141 @@
+"""What happens after each optimiser step, in one place and in order: log, validate, save, obey signals."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from actbench.config.schema import Recipe
+from actbench.data.batches import Batch
+from actbench.errors import Interrupted
+from actbench.store.atomic import replacing
+from actbench.store.writer import RunWriter
+from actbench.training.module import PretrainModule
+from actbench.training.progress import Display
+
+
+class Recorder(pl.Callback):
+    """Keeps a run's clock and journal. Its state, saved in the checkpoint, is the time trained so far."""
+
+    def __init__(
+        self, recipe: Recipe, writer: RunWriter, validate: Callable[[], float], display: Display, tensorboard: Any = None
+    ):
+        self.recipe, self.writer, self.validate, self.display = recipe, writer, validate, display
+        self.tensorboard = tensorboard
+        self.seconds = 0.0  # spent training, without validations and saves
+        self.signal_number: int | None = None
+        self._warm: tuple[int, float] | None = None  # (step, seconds) at the first log: compiling is over by then
+        self._mark = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run continues from."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the clock where the checkpoint left it."""
+        self.seconds = state_dict["seconds"]
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Starts the clock, and drops rows that a resumed run is going to write again."""
+        self.writer.keep_metrics_until(trainer.global_step)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)  # after Lightning's own, whose SIGTERM ends with exit code 0
+        self._set_progress(trainer, module)
+        self._mark = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, batch_index: int
+    ) -> None:
+        """After the last micro-batch of a step."""
+        assert isinstance(module, PretrainModule)
+        if (batch_index + 1) % self.recipe.batch.accumulate:
+            return
+        step = trainer.global_step
+        now = time.perf_counter()
+        self.seconds += now - self._mark
+        self._set_progress(trainer, module)
+        last = module.progress >= 1
+        if last or step % self.recipe.logging.every_steps == 0:
+            self._log_training(step, module)
+        if last or step % self.recipe.validation.every_steps == 0:
+            self._log_validation(step, module)
+        if last or self.signal_number or step % self.recipe.checkpoint.every_steps == 0:
+            save_checkpoint(trainer, self.writer.checkpoint)
+        if self.signal_number and not last:
+            raise Interrupted(self.signal_number, f"stopped at step {step}; --resume goes on from there")
+        trainer.should_stop = last
+        self._mark = time.perf_counter()
+
+    def tokens_per_second(self, step: int) -> float:
+        """Since the first logged step, or since the start before that."""
+        first_step, first_seconds = self._warm or (0, 0.0)
+        return (step - first_step) * self.recipe.tokens_per_step / max(1e-9, self.seconds - first_seconds)
+
+    def _set_progress(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        total = self.recipe.total_steps
+        if total is not None:
+            done, half = trainer.global_step / total, 0.5 / total
+        else:
+            assert self.recipe.budget.minutes is not None
+            done, half = self.seconds / (60 * self.recipe.budget.minutes), 0.0
+        # Rates are taken at the middle of a step, so that neither the first nor the last step has rate zero.
+        module.progress = 1.0 if done >= 1 else done + half  # type: ignore[assignment]
+
+    def _log_training(self, step: int, module: PretrainModule) -> None:
+        row = {
+            "step": step,
+            "kind": "train",
+            **self._clock(step),
+            "loss": module.mean_loss(),
+            "grad_norm": float(module.grad_norm),
+            "lr": module.optimizer.param_groups[0]["lr"],
+            "tokens_per_second": round(self.tokens_per_second(step), 1),
+        }
+        self._warm = self._warm or (step, self.seconds)
+        self._write(row, module)
+
+    def _log_validation(self, step: int, module: PretrainModule) -> None:
+        loss = self.validate()
+        self._write({"step": step, "kind": "validation", **self._clock(step), "loss": loss, "perplexity": math.exp(min(loss, 80))}, module)
+
+    def _clock(self, step: int) -> dict[str, Any]:
+        return {"tokens": step * self.recipe.tokens_per_step, "seconds": round(self.seconds, 3)}
+
+    def _write(self, row: dict[str, Any], module: PretrainModule) -> None:
+        self.writer.log(row)
+        self.display.show(row, min(1.0, module.progress))
+        if self.tensorboard is not None:
+            for key in ("loss", "lr", "grad_norm", "perplexity", "tokens_per_second"):
+                if key in row:
+                    self.tensorboard.add_scalar(f"{row['kind']}/{key}", row[key], row["step"])
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self.signal_number is not None:  # asked twice: stop at once, the last checkpoint stands
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.signal_number = number
+
+
+def save_checkpoint(trainer: pl.Trainer, path: Path) -> None:
+    """Writes the whole training state; a crash at any moment leaves the former one in place."""
+    with replacing(path) as temporary:
+        trainer.save_checkpoint(temporary)
+
+
+@contextlib.contextmanager
+def signals_restored() -> Iterator[None]:
+    """Gives SIGINT and SIGTERM their former handlers back afterwards."""
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -1,0 +1,106 @@
+"""Which runs are compared: those that differ in the activation and the seeds alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fake_runs
+
+from actbench.analysis.cohorts import cohorts, label
+
+
+def test_runs_of_one_setup_are_one_cohort_with_a_variant_an_activation(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path, name, seed) for name in ("raf", "gelu") for seed in (1, 0)]
+    (cohort,) = cohorts(runs)
+    assert (cohort.name, cohort.task) == ("bert-nano", None)
+    assert [variant.label for variant in cohort.variants] == ["gelu", "raf"]
+    assert [list(variant.runs) for variant in cohort.variants] == [[(0, 0), (1, 0)]] * 2
+
+
+def test_runs_that_differ_in_more_are_not_paired(tmp_path: Path) -> None:
+    slow = {"optimizer": {"lr": 1e-4, "activation": {"lr_multiplier": 1.0}}}
+    runs = [fake_runs.pretrain(tmp_path, "gelu"), fake_runs.pretrain(tmp_path, "raf", recipe=slow)]
+    first, second = cohorts(runs)
+    assert first.name.startswith("bert-nano #") and second.name.startswith("bert-nano #")
+    assert first.name != second.name
+
+
+def test_the_recipes_names_do_not_matter(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path, a, name=f"nano-{a}") for a in ("gelu", "raf")]
+    (cohort,) = cohorts(runs)
+    assert cohort.name == "nano-gelu / nano-raf"
+
+
+def test_hardware_is_compared_as_found_and_not_as_asked_for(tmp_path: Path) -> None:
+    asked = {"hardware": {"device": "cpu", "precision": "fp32", "compile": "never"}}
+    runs = [fake_runs.pretrain(tmp_path, "gelu"), fake_runs.pretrain(tmp_path, "raf", recipe=asked)]
+    assert len(cohorts(runs)) == 1
+    runs[0].info["hardware"] = {**runs[0].info["hardware"], "precision": "bf16"}
+    assert len(cohorts(runs)) == 2
+
+
+def test_other_data_is_another_cohort(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path, activation) for activation in ("gelu", "raf")]
+    runs[0].info["data"] = {**runs[0].info["data"], "hash": "beef"}
+    assert len(cohorts(runs)) == 2
+
+
+def test_label_names_what_is_not_default_of_the_treatment(tmp_path: Path) -> None:
+    fast = {"optimizer": {"lr": 1e-3, "activation": {"lr_multiplier": 10.0}}}
+    assert label(fake_runs.pretrain(tmp_path, "raf")) == "raf"
+    assert label(fake_runs.pretrain(tmp_path, "raf", options={"init": "relu"})) == "raf (init=relu)"
+    assert label(fake_runs.pretrain(tmp_path, "raf", recipe=fast)) == "raf (lr_multiplier=10.0)"
+    assert label(fake_runs.pretrain(tmp_path, "gelu", recipe=fast)) == "gelu"
+
+
+def test_label_names_a_pooler_that_is_not_tanh(tmp_path: Path) -> None:
+    run = fake_runs.pretrain(tmp_path, "raf")
+    run.info["recipe"]["model"]["pooler_activation"] = {"name": "raf"}
+    assert label(run) == "raf (pooler raf)"
+
+
+def test_label_of_an_own_file_is_its_class(tmp_path: Path) -> None:
+    run = fake_runs.pretrain(tmp_path, "gelu")
+    run.info["recipe"]["model"]["activation"] = {"name": "some/where/mine.py:Cube", "scale": 2}
+    assert label(run) == "Cube (scale=2)"
+
+
+def test_a_variant_of_the_baseline_stands_in_when_it_is_the_only_one(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path, "gelu", options={"approximate": "tanh"})]
+    (cohort,) = cohorts([*runs, fake_runs.pretrain(tmp_path, "raf")])
+    baseline = cohort.baseline("gelu")
+    assert baseline is not None and baseline.label == "gelu (approximate=tanh)"
+
+
+def test_of_two_variants_of_the_baseline_none_is_guessed(tmp_path: Path) -> None:
+    kinds = [{"init": "relu"}, {"init": "tanh"}]
+    (cohort,) = cohorts([fake_runs.pretrain(tmp_path, "raf", options=options) for options in kinds])
+    assert cohort.baseline("raf") is None
+    assert "raf (init=relu), raf (init=tanh)" in cohort.why_no_baseline("raf")
+
+
+def test_a_repeat_is_kept_aside_for_the_newer_run(tmp_path: Path) -> None:
+    asked = {"hardware": {"device": "cpu", "precision": "fp32", "compile": "never"}}
+    old, new = fake_runs.pretrain(tmp_path, "gelu"), fake_runs.pretrain(tmp_path, "gelu", recipe=asked)
+    old.info["created"], new.info["created"] = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
+    (cohort,) = cohorts([new, old])
+    (variant,) = cohort.variants
+    assert variant.ids == (new.id,) and variant.repeats == (old,)
+
+
+def test_finetuned_runs_are_sorted_by_task_and_settings(tmp_path: Path) -> None:
+    parent = fake_runs.pretrain(tmp_path, "gelu")
+    small = {"train_size": 100}
+    runs = [
+        fake_runs.finetune(tmp_path, parent, "sst2"),
+        fake_runs.finetune(tmp_path, parent, "mrpc"),
+        fake_runs.finetune(tmp_path, parent, "sst2", settings=small),
+        fake_runs.finetune(tmp_path, parent, "sst2", finetune_seed=1),
+    ]
+    found = cohorts([parent, *runs])
+    assert sorted((cohort.task or "", len(cohort.variants[0].runs)) for cohort in found) == [
+        ("", 1),
+        ("mrpc", 1),
+        ("sst2", 1),
+        ("sst2", 2),
+    ]

@@ -1,0 +1,353 @@
+"""A corpus is packed once, losslessly, split by each document's text alone, and never half."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actbench.config.schema import BuiltinCorpus, FilesCorpus, TokenizerSection
+from actbench.data import builtin, cache, documents, packing, splitting
+from actbench.data import tokenizer as tokenizing
+from actbench.data.packing import TokenData, prepare
+from actbench.errors import BadInput, RunFailed
+
+TEXTS = [topics[name] for name in sorted(topics)][:40]
+BYTE_BPE = TokenizerSection(kind="byte_bpe", vocab_size=500)
+WORDPIECE = TokenizerSection(kind="wordpiece", vocab_size=500)
+SMALL_BPE = tokenizing.train(TokenizerSection(kind="byte_bpe", vocab_size=300), TEXTS[:3])
+SMALL_WORDPIECE = tokenizing.train(TokenizerSection(kind="wordpiece", vocab_size=300), TEXTS[:3])
+FRACTION = 0.1
+
+
+@pytest.fixture(autouse=True)
+def _in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def write(texts: list[str], name: str = "a.jsonl") -> FilesCorpus:
+    Path(name).write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return FilesCorpus(source="files", files=[name])
+
+
+def pack(corpus: Any, section: TokenizerSection = BYTE_BPE, said: list[str] | None = None) -> TokenData:
+    return prepare(corpus, section, FRACTION, (said if said is not None else []).append)
+
+
+def decode(tokens: np.ndarray, tokenizer_file: Path) -> list[str]:
+    """Documents from byte-level BPE tokens, cut at the separators."""
+    tokenizer = tokenizing.load(tokenizer_file)
+    parts = np.split(tokens, np.flatnonzero(tokens == 0) + 1)
+    assert len(parts[-1]) == 0, "the last document ends in a separator too"
+    return [tokenizer.decode(part[:-1].tolist(), skip_special_tokens=False) for part in parts[:-1]]
+
+
+@pytest.fixture(scope="module")
+def small_bpe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    SMALL_BPE.save(str(path))
+    return path
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(st.text(), st.sampled_from(["<|endoftext|>", "a<|endoftext|>b", "\n", " \t "]))))
+def test_what_is_packed_can_be_decoded(small_bpe_file: Path, texts: list[str]) -> None:
+    assert decode(packing.pack_texts(small_bpe_file, texts), small_bpe_file) == texts
+
+
+def test_both_splits_hold_their_documents_in_order() -> None:
+    data = pack(write(TEXTS))
+    held = [text for text in TEXTS if splitting.split_hash(text) < FRACTION]
+    assert 0 < len(held) < len(TEXTS) / 4
+    assert decode(data.validation, data.tokenizer_file) == held
+    assert decode(data.train, data.tokenizer_file) == [text for text in TEXTS if text not in held]
+
+
+def test_wordpiece_has_no_separators_and_no_specials() -> None:
+    data = pack(write([*TEXTS, "[MASK] [SEP]"]), WORDPIECE)
+    assert not np.isin(data.train, [0, 2, 3, 4]).any()
+    tokenizer = tokenizing.load(data.tokenizer_file)
+    words = tokenizer.decode(data.validation.tolist(), skip_special_tokens=False).split()
+    assert words[0] == next(t for t in TEXTS if splitting.split_hash(t) < FRACTION).split()[0].lower()
+
+
+def test_the_facts_count_what_was_packed() -> None:
+    texts = [*TEXTS, "Füchse 漢字", "", " \n"]
+    data = pack(write(texts))
+    splits = data.facts["splits"]
+    assert splits["train"]["documents"] + splits["validation"]["documents"] == len(TEXTS) + 1
+    assert data.facts["empty_documents"] == 2
+    assert sum(split["characters"] for split in splits.values()) == sum(map(len, texts)) - 2
+    assert sum(split["bytes"] for split in splits.values()) == sum(len(text.encode()) for text in texts) - 2
+    assert splits["train"]["tokens"] == len(data.train)
+    assert splits["validation"]["tokens"] == len(data.validation)
+    assert data.facts["vocabulary_size"] == 500
+    assert data.facts["corpus"]["files"][0]["path"] == "a.jsonl"
+    assert json.loads(json.dumps(data.facts)) == data.facts
+
+
+def test_the_tokenizer_has_seen_training_documents_alone() -> None:
+    data = pack(write(TEXTS))
+    train = [text for text in TEXTS if splitting.split_hash(text) >= FRACTION]
+    assert data.tokenizer_file.read_text() == tokenizing.train(BYTE_BPE, train).to_str()
+    assert data.tokenizer_file.read_text() != tokenizing.train(BYTE_BPE, TEXTS).to_str()
+
+
+def test_a_split_hash_is_for_ever() -> None:
+    """Another hash would move documents from training to validation between versions."""
+    assert splitting.split_hash("document") == 0.11073682280063579
+
+
+def test_the_held_out_fraction_is_about_right() -> None:
+    share = np.mean([splitting.split_hash(f"document {number}") < 0.05 for number in range(5000)])
+    assert 0.04 < share < 0.06
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_a_documents_split_depends_on_its_text_alone(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    scratch = tmp_path_factory.getbasetemp() / "scratch"
+    texts = [f"document {number}" for number in range(60)]
+    some = data.draw(st.permutations(texts)) + data.draw(st.lists(st.text(min_size=1)))
+    corpus = splitting.split(some, 0.3, scratch)
+    held = list(corpus.validation)
+    assert held == [text for text in some if not text.isspace() and splitting.split_hash(text) < 0.3]
+    assert list(corpus.train) == [text for text in some if not text.isspace() and text not in held]
+
+
+def test_few_documents_hold_out_the_lowest_hash() -> None:
+    candidates = [f"text number {number}" for number in range(20)]
+    texts = [text for text in candidates if splitting.split_hash(text) >= FRACTION][:4]
+    data = pack(write(texts))
+    assert decode(data.validation, data.tokenizer_file) == [min(texts, key=splitting.split_hash)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([], "holds no text"),
+        ([" ", "\n"], "holds no text"),
+        (["only one"], "holds one document; training and validation need different ones"),
+        (["twice", "twice"], "holds 2 documents, which all fall into the validation split"),
+    ],
+)
+def test_a_corpus_that_cannot_be_split_is_refused(tmp_path: Path, texts: list[str], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        pack(write(texts))
+    assert not list((tmp_path / "cache" / "tokens").glob("*.building"))
+
+
+def test_the_second_time_nothing_is_read_or_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, said = write(TEXTS), []
+    first = pack(corpus, said=said)
+    assert any("packing (not in the cache yet)" in line for line in said)
+    monkeypatch.setattr(documents, "read_file", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(documents.hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
+    said.clear()
+    second = pack(corpus, said=said)
+    assert len(said) == 1 and "found in the cache" in said[0]
+    assert (second.hash, second.facts) == (first.hash, first.facts)
+    assert np.array_equal(second.train, first.train)
+
+
+def test_moved_files_are_the_same_corpus() -> None:
+    first, said = pack(write(TEXTS)), []
+    moved = pack(write(TEXTS, "moved.jsonl"), said=said)
+    assert "found in the cache" in said[0]
+    assert moved.hash == first.hash
+    assert moved.facts["corpus"]["files"][0]["path"] == "moved.jsonl"
+
+
+def test_all_that_decides_the_tokens_changes_the_hash() -> None:
+    corpus = write(TEXTS)
+    data = [
+        pack(corpus),
+        prepare(corpus, BYTE_BPE, 0.2, lambda _: None),
+        pack(corpus, TokenizerSection(kind="byte_bpe", vocab_size=501)),
+        pack(corpus, WORDPIECE),
+        pack(write(TEXTS[1:], "b.jsonl")),
+        pack(write(TEXTS[::-1], "c.jsonl")),
+    ]
+    assert len({each.hash for each in data}) == len(data)
+
+
+def test_ids_are_as_small_as_they_can_be() -> None:
+    words = [*tokenizing.BERT_SPECIALS, "the", *(f"w{number}" for number in range(70_000))]
+    Path("vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    large = pack(write(["the w69999", "the the"]), TokenizerSection(kind="wordpiece", file="vocab.txt"))
+    assert large.train.dtype == large.validation.dtype == np.uint32
+    assert 70_005 in {*large.train.tolist(), *large.validation.tolist()}
+    small = pack(write(TEXTS))
+    assert small.train.dtype == np.uint16
+    assert isinstance(small.train, np.memmap)
+    assert not small.train.flags.writeable
+
+
+def test_a_tokenizer_of_the_wrong_kind_is_refused(small_bpe_file: Path) -> None:
+    with pytest.raises(BadInput, match=r"set tokenizer\.kind=byte_bpe"):
+        pack(write(TEXTS), TokenizerSection(kind="wordpiece", file=str(small_bpe_file)))
+
+
+def test_documents_without_tokens_are_refused() -> None:
+    with pytest.raises(BadInput, match="documents hold no tokens"):
+        pack(write(["\u200b", "\u200c"]), TokenizerSection(kind="wordpiece", file=_vocabulary()))
+
+
+def _vocabulary() -> str:
+    Path("vocab.txt").write_text("\n".join([*tokenizing.BERT_SPECIALS, "the"]), encoding="utf-8")
+    return "vocab.txt"
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncated", "no meta", "foreign meta", "file missing", "a file in its place"]
+)
+def test_a_damaged_entry_is_packed_again(damage: str) -> None:
+    corpus, said = write(TEXTS), []
+    first = pack(corpus)
+    folder, tokens = first.tokenizer_file.parent, first.train.copy()
+    if damage == "truncated":
+        os.truncate(folder / "train.bin", 10)
+    elif damage == "no meta":
+        (folder / cache.META).unlink()
+    elif damage == "foreign meta":
+        (folder / cache.META).write_text('["not ours"]')
+    elif damage == "file missing":
+        (folder / "tokenizer.json").unlink()
+    else:
+        folder.rename("aside")
+        folder.write_text("not a folder")
+    second = pack(corpus, said=said)
+    assert any("packing (the cache entry is damaged)" in line for line in said)
+    assert second.hash == first.hash
+    assert np.array_equal(second.train, tokens)
+
+
+def test_verify_finds_a_flipped_bit() -> None:
+    data = pack(write(TEXTS))
+    assert packing.verify(data) == []
+    path = data.tokenizer_file.parent / "validation.bin"
+    content = bytearray(path.read_bytes())
+    content[5] ^= 1
+    path.write_bytes(content)
+    assert packing.verify(data) == [f"{path}: not the bytes that were written"]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_is_full(tokenizer: Any, texts: Any, path: Path) -> dict[str, int]:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    corpus = write(TEXTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "_write_tokens", disk_is_full)
+        with pytest.raises(RunFailed, match=r"No space left on device .*ACTBENCH_CACHE"):
+            pack(corpus)
+    assert [path.suffix for path in (tmp_path / "cache" / "tokens").iterdir()] == [".lock"]
+    assert len(pack(corpus).train) > 0
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    corpus = write(TEXTS)
+    place = pack(corpus).tokenizer_file.parent
+    place.rename(place.with_suffix(".building"))
+    (place.with_suffix(".building") / cache.META).unlink()
+    assert len(pack(corpus).train) > 0
+    assert {path.suffix for path in place.parent.iterdir()} == {"", ".lock"}
+
+
+def test_two_processes_pack_once_between_them(tmp_path: Path) -> None:
+    corpus = write(TEXTS)
+    place = pack(corpus).tokenizer_file.parent
+    place.rename(tmp_path / "aside")
+    code = (
+        "from actbench.data.packing import *;"
+        f"prepare(FilesCorpus(**{corpus.model_dump()}), TokenizerSection(**{BYTE_BPE.model_dump()}),"
+        f"{FRACTION}, lambda line: print(line, flush=True))"
+    )
+    with FileLock(place.with_suffix(".lock")):
+        both = [
+            subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        for process in both:
+            assert process.stdout is not None
+            assert "waiting for another process" in process.stdout.readline()
+    outputs = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("packing" in output for output in outputs) == 1
+    assert sum("found in the cache" in output for output in outputs) == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["a", "b's", " ", "\n", "\r\n", "don't", "ü", "e\u0301", "123", "!"]), max_size=60
+    )
+)
+@pytest.mark.parametrize("tokenizer", [SMALL_BPE, SMALL_WORDPIECE], ids=["byte_bpe", "wordpiece"])
+def test_a_long_document_in_pieces_gives_the_same_tokens(tokenizer: Any, parts: list[str]) -> None:
+    text = "".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "_PIECE_CHARACTERS", 3)
+        pieces = list(packing._pieces(text))
+    assert "".join(pieces) == text
+    ids = [token for piece in pieces for token in tokenizer.encode(piece, add_special_tokens=False).ids]
+    assert ids == tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def test_a_long_document_is_cut() -> None:
+    text = "line\n" * 200_000
+    assert max(map(len, packing._pieces(text))) < 2 * packing._PIECE_CHARACTERS
+
+
+def test_packing_reads_no_further_than_it_must() -> None:
+    """Memory stays bounded: the first batch comes before the second million characters are read."""
+    taken = 0
+
+    def endless() -> Any:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield "x" * 1000
+
+    next(packing._batches(endless()))
+    assert taken * 1000 <= packing._BATCH_CHARACTERS + 1000
+
+
+def test_the_builtin_corpus_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builtin, "documents", lambda: iter(TEXTS))
+    said: list[str] = []
+    data = pack(BuiltinCorpus(source="builtin"), said=said)
+    assert data.facts["corpus"]["versions"]["python"]
+    monkeypatch.setattr(builtin, "documents", lambda: pytest.fail("read again"))
+    assert pack(BuiltinCorpus(source="builtin"), WORDPIECE).facts["text_sha256"] == data.facts["text_sha256"]
+
+
+def test_shuffled_order_changes_tokens_but_not_the_split() -> None:
+    shuffled = TEXTS.copy()
+    random.Random(0).shuffle(shuffled)
+    one, other = pack(write(TEXTS)), pack(write(shuffled, "b.jsonl"))
+    assert sorted(decode(one.validation, one.tokenizer_file)) == sorted(
+        decode(other.validation, other.tokenizer_file)
+    )
+
+
+def test_packing_needs_neither_torch_nor_datasets() -> None:
+    heavy = {"torch", "datasets", "pyarrow", "lightning"}
+    code = f"import sys, actbench.data.packing; print({heavy} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

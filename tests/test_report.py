@@ -1,0 +1,264 @@
+"""Tables and reports: right numbers, traceable to runs, nothing hidden, safe and stable files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import fake_runs
+import pytest
+from scipy import stats
+
+from actbench.errors import BadInput
+from actbench.report.page import write_report
+from actbench.report.tables import finetuning_table, pretraining_table
+from actbench.store import Run
+
+GELU_LOSSES, RAF_LOSSES = (5.00, 5.02, 4.98), (4.94, 4.97, 4.93)
+
+
+@pytest.fixture
+def pretrained(tmp_path: Path) -> list[Run]:
+    """Three seeds of GELU, the same of RAF, one SwiGLU without a partner and one run that was cut short."""
+    root = tmp_path / "runs"
+    runs = [fake_runs.pretrain(root, "gelu", seed, loss=loss) for seed, loss in enumerate(GELU_LOSSES)]
+    runs += [fake_runs.pretrain(root, "raf", seed, loss=loss) for seed, loss in enumerate(RAF_LOSSES)]
+    runs.append(fake_runs.pretrain(root, "swiglu", 9, loss=5.1))
+    return [*runs, fake_runs.pretrain(root, "relu", 0, finished=False)]
+
+
+def values_of(table: Any, activation: str) -> dict[str, Any]:
+    """The unrounded values of the only row of an activation."""
+    (row,) = (row for row in table.rows if row.values["activation"] == activation)
+    return dict(row.values)
+
+
+def test_pretraining_rows_hold_the_paired_statistics(pretrained: list[Run]) -> None:
+    table = pretraining_table(pretrained)
+    assert [row.values["activation"] for row in table.rows] == ["gelu", "raf", "swiglu"]
+    expected = stats.ttest_rel(RAF_LOSSES, GELU_LOSSES)
+    raf = values_of(table, "raf")
+    assert raf["validation_loss"]["mean"] == pytest.approx(sum(RAF_LOSSES) / 3)
+    assert raf["difference"]["mean"] == pytest.approx(-0.16 / 3)
+    assert raf["difference"]["p_value"] == pytest.approx(expected.pvalue)
+    assert raf["difference"]["interval_95"] == pytest.approx([*expected.confidence_interval(0.95)])
+    assert raf["difference"]["caution"] == "too few seeds"
+    assert values_of(table, "gelu")["difference"] is None
+
+
+def test_cells_show_what_the_values_hold(pretrained: list[Run]) -> None:
+    table = pretraining_table(pretrained)
+    titles = [column.title for column in table.columns]
+    cells = dict(zip(titles, table.rows[1].cells, strict=True))
+    assert cells["validation loss"] == "4.9467 ± 0.0208"
+    assert cells["Δ loss to gelu [95 %]"] == "−0.0533 [−0.0677, −0.0390]"
+    assert cells["pairs"] == "3 (too few seeds)"
+    assert cells["parameters"] == "434,856"
+
+
+def test_every_row_names_its_runs(pretrained: list[Run]) -> None:
+    rows = {row.values["activation"]: row.runs for row in pretraining_table(pretrained).rows}
+    for activation, ids in rows.items():
+        finished = [run.id for run in pretrained if run.activation == activation]
+        assert sorted(ids) == sorted(finished)
+
+
+def test_nothing_is_left_out_in_silence(pretrained: list[Run]) -> None:
+    table = pretraining_table(pretrained)
+    notes = " ".join(table.notes)
+    assert f"{pretrained[-1].id} (interrupted)" in notes
+    swiglu = values_of(table, "swiglu")["difference"]
+    assert (swiglu["pairs"], swiglu["dropped"], swiglu["caution"]) == (0, 4, "no seed in common")
+    assert "4 runs without a partner" in notes
+
+
+def test_an_unknown_baseline_is_said_with_the_nearest(pretrained: list[Run]) -> None:
+    table = pretraining_table(pretrained, baseline="swigl")
+    assert any("did you mean 'swiglu'" in note for note in table.notes)
+    assert all(row.values["difference"] is None for row in table.rows)
+
+
+def test_other_baselines_turn_the_sign(pretrained: list[Run]) -> None:
+    table = pretraining_table(pretrained, baseline="raf")
+    assert table.rows[0].values["activation"] == "raf"
+    assert values_of(table, "gelu")["difference"]["mean"] == pytest.approx(0.16 / 3)
+
+
+def test_finetuning_counts_pretraining_seeds(tmp_path: Path, pretrained: list[Run]) -> None:
+    scores = {
+        "gelu": [(0.70, 0.72), (0.74, 0.74), (0.71, 0.71)],
+        "raf": [(0.75, 0.77), (0.75, 0.77), (0.73, 0.75)],
+    }
+    runs = [
+        fake_runs.finetune(
+            tmp_path / "runs", parent, "sst2", seed, score=scores[parent.activation][parent.seed][seed]
+        )
+        for parent in pretrained[:6]
+        for seed in (0, 1)
+    ]
+    table = finetuning_table([*pretrained, *runs])
+    raf = values_of(table, "raf")
+    expected = stats.ttest_rel((76, 76, 74), (71, 74, 71))
+    assert raf["difference"]["pairs"] == 3
+    assert raf["difference"]["mean"] == pytest.approx(10 / 3)
+    assert raf["difference"]["p_value"] == pytest.approx(expected.pvalue)
+    assert raf["score_percent"]["seeds"] == 3 and raf["stand_in"] is True
+    assert "sst2 (stand-in)" in table.rows[0].cells
+
+
+def test_markdown_cells_cannot_break_the_table(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path, "gelu")]
+    runs[0].info["recipe"]["name"] = "a|b\n<i>*c*"
+    lines = pretraining_table(runs).to_markdown().splitlines()
+    (row,) = (line for line in lines if "434,816" in line)
+    assert r"a\|b \<i\>\*c\*" in row
+    assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"\|", lines[2]))
+
+
+def test_text_fits_the_terminal_and_prints_markup_as_it_is(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path, "gelu")]
+    runs[0].info["recipe"]["name"] = "[red]x"
+    text = pretraining_table(runs).to_text(width=160)
+    assert "[red]x" in text and "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 160
+
+
+def test_tables_import_neither_torch_nor_matplotlib() -> None:
+    heavy = "{'torch', 'matplotlib'} & set(sys.modules)"
+    script = f"import sys, actbench.report.tables; sys.exit(bool({heavy}))"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.fixture
+def reported(tmp_path: Path, pretrained: list[Run]) -> Path:
+    """The folder of a report on all of the runs and a few fine-tunings."""
+    tuned = [fake_runs.finetune(tmp_path / "runs", run, "sst2", 0) for run in pretrained[:6]]
+    about = "First <script>alert(1)</script> part.\n\nSecond & last."
+    write_report(tmp_path / "report", "A <b>bold</b> title", about, [*pretrained, *tuned], "gelu")
+    return tmp_path / "report"
+
+
+def test_report_comes_in_the_promised_order(reported: Path) -> None:
+    page = (reported / "report.html").read_text(encoding="utf-8")
+    marks = (
+        "What these numbers are",
+        "Verdict",
+        "Results",
+        ">Loss<",
+        "Learned activations",
+        "Runs, data and",
+    )
+    places = [page.index(mark) for mark in marks]
+    assert places == sorted(places)
+    headings = re.findall(r"^## (.*)$", (reported / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[:3] == ["What these numbers are", "Verdict", "Results"]
+
+
+def test_page_is_self_contained_and_escapes_what_users_write(reported: Path) -> None:
+    page = (reported / "report.html").read_text(encoding="utf-8")
+    assert "A &lt;b&gt;bold&lt;/b&gt; title" in page and "Second &amp; last." in page
+    assert "<script" not in page and "<b>bold" not in page
+    assert not re.search(r'(?:src|href)="(?!#)', page)
+    assert "url(http" not in page and "@import" not in page
+
+
+def test_ids_of_inlined_figures_are_unique_and_resolve(reported: Path) -> None:
+    page = (reported / "report.html").read_text(encoding="utf-8")
+    figures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(figures) == 2  # the losses, and RAF's curves
+    ids = [set(re.findall(r'\bid="([^"]+)"', figure)) for figure in figures]
+    assert not ids[0] & ids[1]
+    for figure, own in zip(figures, ids, strict=True):
+        used = set(re.findall(r'href="#([^"]+)"', figure)) | set(re.findall(r"url\(#([^)]+)\)", figure))
+        assert used and used <= own
+
+
+def test_report_says_what_the_numbers_are_not(reported: Path) -> None:
+    text = (reported / "report.md").read_text(encoding="utf-8")
+    assert "not the papers' results" in text
+    assert "sst2 is a stand-in" in text
+    assert "Fewer than 5 pre-training seeds" in text
+    assert "built-in corpus" in text
+
+
+def test_real_tasks_are_not_called_stand_ins(tmp_path: Path) -> None:
+    parent = fake_runs.pretrain(tmp_path / "runs", "gelu")
+    runs = [parent, fake_runs.finetune(tmp_path / "runs", parent, stand_in=False)]
+    write_report(tmp_path / "report", "t", "", runs, "gelu")
+    assert "stand-in" not in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_verdict_names_the_differences_that_exclude_zero_and_those_that_do_not(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    noise = (0.1, -0.11, 0.08, -0.09, 0.1, -0.1)
+    runs = [fake_runs.pretrain(root, "gelu", seed, loss=5.0) for seed in range(6)]
+    runs += [fake_runs.pretrain(root, "raf", seed, loss=4.8 + noise[seed] / 50) for seed in range(6)]
+    runs += [fake_runs.pretrain(root, "silu", seed, loss=5.0 + noise[seed]) for seed in range(6)]
+    runs.append(fake_runs.pretrain(root, "swiglu", 0, loss=4.0))
+    write_report(tmp_path / "report", "t", "", runs, "gelu")
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    verdict = text[text.index("## Verdict") : text.index("## Results")]
+    assert re.search(r"difference in validation loss to gelu's: raf −0\.\d{4} \\\[.*\(6 seeds\)", verdict)
+    assert "no difference to gelu is shown for silu" in verdict
+    assert "no interval for swiglu (one seed: no interval)" in verdict
+
+
+def test_tables_json_traces_numbers_to_runs(reported: Path, pretrained: list[Run]) -> None:
+    data = json.loads((reported / "tables.json").read_text(encoding="utf-8"))
+    assert (data["title"], data["baseline"]) == ("A <b>bold</b> title", "gelu")
+    known = {run.id for run in pretrained}
+    rows = data["tables"][0]["rows"]
+    assert [row["activation"] for row in rows] == ["gelu", "raf", "swiglu"]
+    assert all(row["runs"] and set(row["runs"]) <= known for row in rows)
+    listed = {row["run"]: row["status"] for table in data["tables"] for row in table["rows"] if "run" in row}
+    assert listed[pretrained[-1].id] == "interrupted" and len(listed) == len(pretrained) + 6
+
+
+def test_figures_of_the_markdown_lie_beside_it(reported: Path) -> None:
+    linked = re.findall(r"\]\((figures/[^)]+)\)", (reported / "report.md").read_text(encoding="utf-8"))
+    assert len(linked) == 2 and all((reported / name).is_file() for name in linked)
+
+
+def test_the_same_runs_give_the_same_report(tmp_path: Path, reported: Path) -> None:
+    """Also in another process with other hashes, and with the runs in another order."""
+    data = json.loads((reported / "tables.json").read_text(encoding="utf-8"))
+    script = (
+        "from pathlib import Path; from actbench.report.page import write_report\n"
+        "from actbench.store import list_runs\n"
+        f"runs = list_runs(Path({str(tmp_path / 'runs')!r}))[::-1]\n"
+        f"again = Path({str(tmp_path / 'again')!r})\n"
+        f"write_report(again, {data['title']!r}, {data['about']!r}, runs, 'gelu')\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=environment)
+    files = sorted(path.relative_to(reported) for path in reported.rglob("*") if path.is_file())
+    assert len(files) == 5
+    for file in files:
+        assert (tmp_path / "again" / file).read_bytes() == (reported / file).read_bytes(), file
+
+
+def test_a_run_that_cannot_be_drawn_costs_its_figure_only(tmp_path: Path) -> None:
+    run = fake_runs.pretrain(tmp_path / "runs", "raf")
+    (run.folder / "activation_inputs.safetensors").write_bytes(b"broken")
+    write_report(tmp_path / "report", "t", "", [run], "raf")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Not drawn:" in page and page.count("<svg") == 1
+
+
+def test_facts_on_which_runs_disagree_are_counted(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path / "runs", "gelu", seed) for seed in range(3)]
+    runs[0].info["environment"]["libraries"]["torch"] = "1.0"
+    write_report(tmp_path / "report", "t", "", runs, "gelu")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "libraries.torch" in page
+    assert "1.0 (1 run)" in page and "2.12.0 (2 runs)" in page
+
+
+def test_nothing_finished_is_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="none of the runs is finished"):
+        write_report(tmp_path, "t", "", [fake_runs.pretrain(tmp_path / "runs", finished=False)], "gelu")
