@@ -88,6 +88,16 @@ def test_a_repeat_is_kept_aside_for_the_newer_run(tmp_path: Path) -> None:
     assert variant.ids == (new.id,) and variant.repeats == (old,)
 
 
+def test_an_own_file_that_changed_is_another_variant(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path, "gelu", seed) for seed in (0, 1)]
+    for run in runs:
+        run.info["recipe"]["model"]["activation"] = {"name": "mine.py:Cube"}
+        (run.folder / "activation.py").write_text(f"factor = {run.seed}", encoding="utf-8")
+    (cohort,) = cohorts(runs)
+    assert [len(variant.runs) for variant in cohort.variants] == [1, 1]
+    assert all(variant.label.startswith("Cube #") for variant in cohort.variants)
+
+
 def test_finetuned_runs_are_sorted_by_task_and_settings(tmp_path: Path) -> None:
     parent = fake_runs.pretrain(tmp_path, "gelu")
     small = {"train_size": 100}

@@ -21,6 +21,7 @@ from actbench.store import Run, claim
 
 Plot = Callable[[Sequence[Run], Path], None]
 RAF_COLOUR, GELU_COLOUR = "#d55e00", "#222222"
+RAW = "stroke-opacity: 0.25"  # how faint the raw training losses are
 
 
 def words(path: Path) -> list[str]:
@@ -72,6 +73,7 @@ def test_seeds_of_one_activation_share_a_legend_entry_and_colour(tmp_path: Path)
     assert {"gelu (3 runs)", "raf (3 runs)", "tokens (thousands)"} <= set(words(tmp_path / "c.svg"))
     assert "training, raw" not in words(tmp_path / "c.svg")
     text = (tmp_path / "c.svg").read_text(encoding="utf-8")
+    assert RAW not in text
     assert {RAF_COLOUR, GELU_COLOUR} <= set(re.findall(r"stroke: (#\w{6})", text))
     assert len(re.findall(r'id="FillBetween', text)) == 4  # a band a panel and activation
 
@@ -79,6 +81,7 @@ def test_seeds_of_one_activation_share_a_legend_entry_and_colour(tmp_path: Path)
 def test_a_single_run_shows_its_raw_losses(tmp_path: Path) -> None:
     plot_curves([fake_runs.pretrain(tmp_path, "raf")], tmp_path / "c.svg")
     assert "training, raw" in words(tmp_path / "c.svg")
+    assert (tmp_path / "c.svg").read_text(encoding="utf-8").count(RAW) == 2
 
 
 def test_an_interrupted_run_can_be_drawn(tmp_path: Path) -> None:

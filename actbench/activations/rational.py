@@ -5,7 +5,10 @@ f(x) = P(x) / Q(x) with P(x) = sum_{i=0..m} a_i x^i and, in version A, Q(x) = 1 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from actbench.activations.base import Activation
@@ -57,7 +60,7 @@ class RAF(Activation):
 
     def __init__(
         self,
-        degrees: tuple[int, int] = (5, 4),
+        degrees: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] = (5, 4),
         init: str = "gelu",
         numerator: list[float] | None = None,
         denominator: list[float] | None = None,

@@ -78,11 +78,11 @@ def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str, st
         return [("name", problem.message, problem.hint) for problem in error.problems]
     model = _options_model(cls)
     try:
-        model.model_validate(dict(options))
+        checked = model.model_validate(dict(options))
     except ValidationError as error:
         return [_option_problem(item, model) for item in error.errors()]
     try:
-        cls(**dict(options))
+        cls(**{key: getattr(checked, key) for key in options})
     except ValueError as error:
         return [("name", str(error), "")]
     return []

@@ -13,6 +13,7 @@ from typing import Any
 from actbench.config.schema import ActivationOptimizer, BertSection
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
+from actbench.store.atomic import sha256
 
 SeedKey = tuple[int, int]  # (pre-training seed, fine-tuning seed); a pre-training run has 0 for the second
 
@@ -99,10 +100,14 @@ def split_finished(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
 
 
 def _variants(runs: list[Run]) -> tuple[Variant, ...]:
-    by_label: dict[str, dict[SeedKey, list[Run]]] = {}
+    by_kind: dict[tuple[str, str], dict[SeedKey, list[Run]]] = {}
     for run in sorted(runs, key=lambda run: (run.info["created"], run.id)):
-        by_label.setdefault(label(run), {}).setdefault(seed_key(run), []).append(run)
-    return tuple(_variant(name, by_label[name]) for name in sorted(by_label))
+        by_kind.setdefault((label(run), _own_source(run)), {}).setdefault(seed_key(run), []).append(run)
+    labels = [name for name, _ in by_kind]
+    return tuple(
+        _variant(name if labels.count(name) == 1 else f"{name} #{source[:4]}", by_kind[name, source])
+        for name, source in sorted(by_kind)
+    )
 
 
 def _variant(name: str, by_seed: dict[SeedKey, list[Run]]) -> Variant:
@@ -111,8 +116,14 @@ def _variant(name: str, by_seed: dict[SeedKey, list[Run]]) -> Variant:
     return Variant(name, newest, repeats)
 
 
+def _own_source(run: Run) -> str:
+    """Tells a user's own activation from what its file held at another time; empty for a built-in one."""
+    copies = (run.folder / name for name in ("activation.py", "pooler_activation.py"))
+    return "".join(sha256(copy) for copy in copies if copy.exists())
+
+
 def _setup(run: Run) -> dict[str, Any]:
-    """All that the runs of a cohort share. Hardware is compared as found: asked for, it may read `auto`."""
+    """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`."""
     recipe = dict(run.info["recipe"])
     for key in ("name", "seed", "hardware", "logging", "checkpoint"):
         recipe.pop(key, None)
@@ -122,9 +133,8 @@ def _setup(run: Run) -> dict[str, Any]:
     return {
         "kind": run.kind,
         "recipe": {**recipe, "model": model, "optimizer": optimizer},
-        "data": data_hash(run)
-        if run.kind == "pretrain"
-        else None,  # a fine-tuning seed may draw its own examples
+        # a fine-tuning seed may draw its own examples
+        "data": data_hash(run) if run.kind == "pretrain" else None,
         "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
         "task": _task(run),
         "finetune": {

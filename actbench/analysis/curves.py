@@ -110,7 +110,7 @@ def _slot_curve(run: Run, slot: dict[str, Any], sample: NDArray[np.float32] | No
 def _rebuild(run: Run, slot: dict[str, Any], state: str) -> Activation:
     """The slot's activation with the coefficients it had at `state`: "initial" or "final"."""
     options = {key: value for key, value in slot["activation"].items() if key != "name"}
-    module = create(_name_to_rebuild(run, slot["activation"]["name"]), **options)
+    module = create(_name_to_rebuild(run, slot), **options)
     coefficients = {name: torch.tensor(value) for name, value in slot[state].items()}
     expected, got = {name for name, _ in module.named_parameters()}, set(coefficients)
     if expected != got:
@@ -125,9 +125,10 @@ def _rebuild(run: Run, slot: dict[str, Any], state: str) -> Activation:
     return module
 
 
-def _name_to_rebuild(run: Run, name: str) -> str:
+def _name_to_rebuild(run: Run, slot: dict[str, Any]) -> str:
     """A user's own file may have changed since: the run's copy of it is what was trained."""
-    snapshot: Path = run.folder / "activation.py"
+    name = str(slot["activation"]["name"])
+    snapshot: Path = run.folder / ("pooler_activation.py" if slot["name"] == "pooler" else "activation.py")
     if source_file(name) is None or not snapshot.exists():
         return name
     return f"{snapshot}:{name.rpartition(':')[2]}"

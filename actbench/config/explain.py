@@ -19,12 +19,14 @@ def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> l
 
 
 def _problem(item: Any, source: Source, model: type[BaseModel]) -> Problem:
-    path = _data_path(item["loc"], source.data)
+    path = _data_path(item["loc"], source.data, ends_in_key=item["type"] in ("missing", "extra_forbidden"))
     key = ".".join(path)
     where = source.place(key)
     parent = _section_at(model, path[:-1], source.data)
     if item["type"] == "extra_forbidden":
         return Problem("unknown key", where, key, _key_hint(path, parent, model))
+    if item["type"] == "missing" and isinstance(item["loc"][-1], int):
+        return Problem(f"too few values: {len(item['input'])}", where, key)
     if item["type"] == "missing":
         return Problem("missing", where, key, "this key is required")
     if item["type"].startswith("union_tag"):
@@ -41,15 +43,18 @@ def _problem(item: Any, source: Source, model: type[BaseModel]) -> Problem:
     return Problem(message, where, key, _literal_hint(item))
 
 
-def _data_path(loc: tuple[int | str, ...], data: Any) -> list[str]:
-    """pydantic's location without the union tags it inserts: only keys and indices of the user's own data."""
+def _data_path(loc: tuple[int | str, ...], data: Any, *, ends_in_key: bool) -> list[str]:
+    """pydantic's location without the union tags it inserts: only keys and indices of the user's own data.
+
+    `ends_in_key`: the last part is a key even where the data lack it.
+    """
     path: list[str] = []
     for i, part in enumerate(loc):
         if isinstance(data, dict) and part in data:
             data = data[part]
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]
-        elif i < len(loc) - 1 or not isinstance(data, dict):
+        elif i < len(loc) - 1 or not isinstance(data, dict) or not ends_in_key:
             continue  # a union tag
         path.append(str(part))
     return path
@@ -69,12 +74,13 @@ def _key_hint(path: list[str], parent: type[BaseModel] | None, model: type[BaseM
     close = difflib.get_close_matches(word, siblings, n=1)
     if close:
         return f"did you mean '{'.'.join([*path[:-1], close[0]])}'?"
-    elsewhere = [key for key in _all_keys(model) if key.rpartition(".")[2] == word]
+    all_keys = [key for key in _all_keys(model) if key != ".".join(path)]  # of another family or source
+    elsewhere = [key for key in all_keys if key.rpartition(".")[2] == word]
     if elsewhere:
         return f"did you mean '{elsewhere[0]}'?"
-    close = difflib.get_close_matches(word, sorted({key.rpartition(".")[2] for key in _all_keys(model)}), n=1)
+    close = difflib.get_close_matches(word, sorted({key.rpartition(".")[2] for key in all_keys}), n=1)
     if close:
-        full = next(key for key in _all_keys(model) if key.rpartition(".")[2] == close[0])
+        full = next(key for key in all_keys if key.rpartition(".")[2] == close[0])
         return f"did you mean '{full}'?"
     return f"known here: {', '.join(siblings)}" if siblings else ""
 

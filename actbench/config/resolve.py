@@ -47,14 +47,17 @@ def recipe_from(source: Source) -> Recipe:
 
 def _activation_problems(source: Source) -> Iterator[Problem]:
     """An activation that does not exist, or does not take the options given."""
-    from actbench.activations import option_problems
+    from actbench.activations import get, option_problems
 
     model = source.data.get("model")
     for slot in ("activation", "pooler_activation"):
         spec = model.get(slot) if isinstance(model, dict) else None
         if isinstance(spec, dict) and isinstance(spec.get("name"), str):
             options = {key: value for key, value in spec.items() if key != "name"}
-            for key, message, hint in option_problems(spec["name"], options):
+            problems = option_problems(spec["name"], options)
+            if not problems and slot == "pooler_activation" and get(spec["name"]).gated:
+                problems = [("name", f"'{spec['name']}' is gated, the pooler has no gate", "")]
+            for key, message, hint in problems:
                 dotted = f"model.{slot}.{key}"
                 yield Problem(message, where=source.place(dotted), key=dotted, hint=hint)
 
@@ -62,16 +65,17 @@ def _activation_problems(source: Source) -> Iterator[Problem]:
 def read_chain(path: Path, seen: tuple[Path, ...] = ()) -> Source:
     """The file merged over the files it extends (paths relative to the file that names them)."""
     path = Path(path)
-    if path.resolve() in seen:
-        raise BadInput(Problem("extends itself", where=str(path), key="extends"))
+    seen = (*seen, path.resolve())
     source = yaml_source.read(path)
     parent = source.data.pop("extends", None)
     if parent is None:
         return source
-    if not isinstance(parent, str):
+    if not isinstance(parent, str) or not parent:
         raise BadInput(Problem("expected a file name", where=source.place("extends"), key="extends"))
+    if (path.parent / parent).resolve() in seen:
+        raise BadInput(Problem(f"leads back to {parent}", where=source.place("extends"), key="extends"))
     try:
-        base = read_chain(path.parent / parent, (*seen, path.resolve()))
+        base = read_chain(path.parent / parent, seen)
     except BadInput as error:
         if not (path.parent / parent).exists():
             missing = error.problems[0]
@@ -85,6 +89,7 @@ def read_chain(path: Path, seen: tuple[Path, ...] = ()) -> Source:
 def apply_overrides(source: Source, overrides: Sequence[str]) -> Source:
     """Merges "a.b=c" overrides, in order, over `source`; their place is the text as the user typed it."""
     problems = []
+    changes = Source({})  # merged first: an option may stand before the name it belongs to
     for override in overrides:
         key, equals, text = override.partition("=")
         key = key.strip()
@@ -96,10 +101,10 @@ def apply_overrides(source: Source, overrides: Sequence[str]) -> Source:
         except BadInput as error:
             problems.append(Problem(error.problems[0].message, where=f"--set {override}", key=key))
             continue
-        source = merge(source, override_source(key, value, f"--set {override}"))
+        changes = merge(changes, override_source(key, value, f"--set {override}"))
     if problems:
         raise BadInput(problems)
-    return source
+    return merge(source, changes)
 
 
 def override_source(key: str, value: Any, place: str) -> Source:
@@ -130,6 +135,8 @@ def _merge(base: dict[str, Any], over: dict[str, Any], path: str, places: dict[s
         if isinstance(old, dict) and isinstance(value, dict):
             merged[key] = _merge(old, value, f"{path}.{key}".lstrip("."), places)
         else:
+            for inner in [k for k in places if k.startswith(f"{path}.{key}.".lstrip("."))]:
+                del places[inner]
             merged[key] = value
     return merged
 

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -16,9 +25,9 @@ NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, unknown keys forbidden."""
+    """Base of all sections: frozen, unknown keys forbidden, and `on` no boolean, `true` no number, "3" no integer."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class ActivationSpec(BaseModel):
@@ -110,6 +119,14 @@ class TokenizerSection(Section):
     lowercase: bool = True  # wordpiece only, as bert-*-uncased
     file: str | None = None
 
+    @model_serializer(mode="wrap")
+    def _what_counts(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the size that a file leaves unused, so that what is written can be read again."""
+        data = dict(write(self))
+        if self.file is not None:
+            del data["vocab_size"]
+        return data
+
 
 class BatchSection(Section):
     """An optimiser step sees `sequences` of `length` tokens, in `accumulate` parts of equal size."""
@@ -153,7 +170,7 @@ class OptimizerSection(Section):
     """AdamW (Loshchilov & Hutter 2019)."""
 
     lr: PositiveFloat = 1e-3
-    betas: tuple[Fraction, Fraction] = (0.9, 0.98)
+    betas: Annotated[tuple[Fraction, Fraction], Strict(False)] = (0.9, 0.98)  # a YAML list
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.01
     clip_norm: PositiveFloat | None = 1.0

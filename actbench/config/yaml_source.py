@@ -60,6 +60,13 @@ class Source:
 def parse(text: str, name: str) -> Source:
     """Reads one YAML mapping. `name` is how problems call the text. Raises BadInput listing every duplicate key."""
     try:
+        return _parse(text, name)
+    except RecursionError:
+        raise BadInput(Problem("nested too deeply", where=name)) from None
+
+
+def _parse(text: str, name: str) -> Source:
+    try:
         loader = _Loader(text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
@@ -122,8 +129,9 @@ class _Reader:
             return [self.convert(child, f"{path}.{i}".lstrip(".")) for i, child in enumerate(node.value)]
         try:
             return self.loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            what = getattr(error, "problem", None) or str(error)
+        except (yaml.YAMLError, ValueError, KeyError, AttributeError) as error:  # of a tag's constructor
+            kind = node.tag.rpartition(":")[2]
+            what = getattr(error, "problem", None) or f"'{node.value[:40]}' is no {kind}"
             self.problems.append(Problem(what, where=self._place(node), key=path))
             return None
 

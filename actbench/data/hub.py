@@ -16,6 +16,13 @@ from actbench.errors import BadInput, Problem
 
 TIMEOUT_S = 10.0
 _COMMIT = re.compile(r"[0-9a-f]{40}$")
+_NO_CONNECTION = {
+    "OfflineModeIsEnabled",
+    "ConnectionError",
+    "ConnectError",
+    "TimeoutException",
+    "TimeoutError",
+}
 _INSTEAD = "check the name and the connection, or use corpus.source: files or builtin"
 _OFFLINE_INSTEAD = "HF_HUB_OFFLINE=1 reads a downloaded copy; or use corpus.source: files or builtin"
 
@@ -41,8 +48,7 @@ def _commit(corpus: HubCorpus, say: Callable[[str], None]) -> str:
     try:
         commit = _ask(corpus, corpus.revision)
     except Exception as error:
-        # The hub's client raises its own errors, its HTTP library's and the system's, which change between
-        # versions.
+        # The client raises its own errors, its HTTP library's and the system's, by version.
         if isinstance(error, HfHubHTTPError) or not note.is_file():
             raise _unusable(corpus, error) from error
         commit = note.read_text(encoding="ascii")
@@ -75,17 +81,9 @@ def _rows(corpus: HubCorpus, commit: str) -> Iterable[dict[str, Any]]:
     if not offline:
         _ask(corpus, commit)  # fails at once where `datasets` would try again for half a minute
     builder = datasets.load_dataset_builder(corpus.dataset, corpus.subset, revision=commit)
-    if (
-        builder.hash != commit
-    ):  # without a connection `datasets` takes the newest copy it has, of whatever commit
-        raise BadInput(
-            Problem(
-                f"the copy on this machine is not of commit {commit[:12]}",
-                corpus.dataset,
-                "corpus.revision",
-                _INSTEAD,
-            )
-        )
+    if builder.hash != commit:  # without a connection `datasets` takes the newest copy it has, of any commit
+        what = f"the copy on this machine is not of commit {commit[:12]}"
+        raise BadInput(Problem(what, corpus.dataset, "corpus.revision", "connect once to read it"))
     rows: Iterable[dict[str, Any]]
     if corpus.streaming and not offline:
         rows = builder.as_streaming_dataset(split=corpus.split)
@@ -105,21 +103,14 @@ def _ask(corpus: HubCorpus, revision: str | None) -> str | None:
 def _unusable(corpus: HubCorpus, error: Exception) -> BadInput:
     """One message for all that can go wrong between here and the data set's rows."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    hint = _INSTEAD
     if names & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
         what = "not found on the hub, or private"
     elif "RevisionNotFoundError" in names:
         what = f"no revision '{corpus.revision}' on the hub"
-    elif names & {
-        "OfflineModeIsEnabled",
-        "ConnectionError",
-        "ConnectError",
-        "TimeoutException",
-        "TimeoutError",
-    }:
-        return BadInput(
-            Problem("the hub cannot be reached: offline", corpus.dataset, "corpus.dataset", _OFFLINE_INSTEAD)
-        )
+    elif names & _NO_CONNECTION:
+        what, hint = "the hub cannot be reached: offline", _OFFLINE_INSTEAD
     else:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         what = f"cannot be read: {first_line[:300]}"
-    return BadInput(Problem(what, corpus.dataset, "corpus.dataset", _INSTEAD))
+    return BadInput(Problem(what, corpus.dataset, "corpus.dataset", hint))

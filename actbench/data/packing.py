@@ -20,7 +20,7 @@ import numpy as np
 import tokenizers
 from tokenizers import Tokenizer
 
-from actbench.config.schema import BuiltinCorpus, FilesCorpus, HubCorpus, TokenizerSection
+from actbench.config.schema import Corpus, FilesCorpus, HubCorpus, TokenizerSection
 from actbench.data import builtin, cache, documents
 from actbench.data import tokenizer as tokenizing
 from actbench.data.splitting import Split, split
@@ -30,7 +30,6 @@ FORMAT = 1  # raise with every change that alters the tokens of an unchanged cor
 TOKENIZER_FILE = "tokenizer.json"
 SPLITS = ("train", "validation")
 
-Corpus = BuiltinCorpus | FilesCorpus | HubCorpus
 Say = Callable[[str], None]
 
 _BATCH_CHARACTERS = 1 << 20

@@ -73,7 +73,8 @@ def build_probes(documents: Iterable[str], seed: int = 0) -> dict[str, TaskData]
 
     The same documents and seed give the same examples. No document, and no passage that occurs in two, has a
     part in both `train` and `evaluation["dev"]`. 250,000 characters give 1,500 to 3,000 training
-    examples and a quarter of that for dev; after 4,000,000 nothing more is read. Raises BadInput where there is too little text.
+    examples a task and a quarter of that for dev; after 4,000,000 nothing more is read.
+    Raises BadInput where there is too little text.
     """
     train, dev = _split(_take(documents), seed)
     counts = Counter(word for run in train for passage in run for word in passage)

@@ -60,7 +60,7 @@ _MARKUP = [
 ]
 _ROLE = re.compile(r"[!~.]*(?:[\w]+\.)*")
 _NOISE = re.compile(
-    r"://|\0|[<>=|{}\\@$^~#]|--+>?|\w\(\w|\w\[|\.\.\.|//|::|\b\w+/\w+/\w+|[*`_]{2}|\S{32}"
+    r"://|\0|[<>=|{}\\@$^~#]|--+>?|\w\(\w|\w\[|\.\.\.|//|::|\b\w+/\w+/\w+|`|[*_]{2}|\S{32}"
     r"|(?i:copyright|licen[sc]e|all rights reserved|permission|warrant|redistribut|liabil"
     r"|pylint|noqa|mypy:|isort|fmt:|todo|fixme|\bxxx\b"
     r"|versionadded|versionchanged|deprecated::|e-?mail|\bsee\.$)"

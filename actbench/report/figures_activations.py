@@ -185,12 +185,12 @@ def _vertical_limits(lines: list[_Line], panels: list[str]) -> tuple[float, floa
 
 
 def _central(curve: SlotCurve) -> slice:
-    """The part of the grid that holds the central share of the inputs, and [-1, 1] at least."""
+    """The part of the grid that holds the central share of the inputs."""
     start, stop = 0, len(curve.x)
     if curve.inputs is not None and curve.inputs.fractions.any():
         reached = np.cumsum(curve.inputs.fractions) / curve.inputs.fractions.sum()
         tail = (1 - CENTRAL) / 2
         low, high = np.searchsorted(reached, (tail, 1 - tail))
         ends = curve.inputs.edges[[low, min(high + 1, len(reached))]]
-        start, stop = np.searchsorted(curve.x, (min(-1.0, ends[0]), max(1.0, ends[1])))
+        start, stop = np.searchsorted(curve.x, ends)
     return slice(int(start), int(stop))

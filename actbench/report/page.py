@@ -139,7 +139,10 @@ def _picture(picture: Picture, draw: Callable[[], None]) -> Picture:
 
 
 def _is_learnable(run: Run) -> bool:
-    return (run.folder / "activations.json").exists() and any(slot["final"] for slot in recorded_slots(run))
+    try:
+        return any(slot["final"] for slot in recorded_slots(run))
+    except BadInput:
+        return True  # the attempt to draw it will say what is wrong
 
 
 def _slug(name: str) -> str:

@@ -43,7 +43,8 @@ def _run_row(run: Run) -> Row:
         "data": data_hash(run) or NOTHING,
     }
     shown = f"{seconds:,.0f}" if seconds is not None else NOTHING
-    return Row((*map(str, values.values()), shown), {**values, "seconds": seconds}, (run.id,))
+    cells = (*map(str, {**values, "data": values["data"][:8]}.values()), shown)
+    return Row(cells, {**values, "seconds": seconds}, (run.id,))
 
 
 def _fact_row(name: str, values: dict[str, list[str]], total: int) -> Row:
@@ -62,6 +63,8 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     for key, value in facts.items():
         if isinstance(value, dict):
             found += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            found.append((f"{prefix}{key}", plural(len(value), "item")))
         elif isinstance(value, list):
             found.append((f"{prefix}{key}", ", ".join(map(str, value))))
         else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, label
+from actbench.analysis.cohorts import Cohort, cohorts, label
 from actbench.analysis.paired import ENOUGH_PAIRS, Difference
 from actbench.report.numbers import count, difference_and_interval, plural
 from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS, Comparison
@@ -92,15 +92,12 @@ def _corpus(corpus: dict[str, Any]) -> str:
     return f"the files {_join(corpus['files'])}"
 
 
-def _seeds_of(runs: Iterable[Run]) -> dict[str, int]:
-    """How many pre-training seeds each recipe's least repeated activation has."""
-    seeds: dict[tuple[str, str], set[int]] = {}
-    for run in runs:
-        if run.kind == "pretrain":
-            seeds.setdefault((run.info["recipe"]["name"], label(run)), set()).add(run.seed)
+def _seeds_of(runs: Sequence[Run]) -> dict[str, int]:
+    """How many pre-training seeds each model's least repeated activation has."""
     fewest: dict[str, int] = {}
-    for (name, _), found in sorted(seeds.items()):
-        fewest[name] = min(len(found), fewest.get(name, len(found)))
+    for cohort in cohorts(runs):
+        seeds = min(len({seed for seed, _ in variant.runs}) for variant in cohort.variants)
+        fewest[cohort.name] = min(seeds, fewest.get(cohort.name, seeds))
     return fewest
 
 

@@ -113,7 +113,7 @@ def _in_process(work: Callable[..., None], *arguments: Any) -> str:
     sender.close()
     former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        reason = receiver.recv() if _wait(process, receiver) else ""
+        reason = _message(process, receiver)
         process.join()
     finally:
         for number, handler in former.items():
@@ -122,18 +122,17 @@ def _in_process(work: Callable[..., None], *arguments: Any) -> str:
         raise Interrupted(stops[0], "study stopped; the same command goes on from here")
     if process.exitcode and not reason:
         reason = f"the process ended with {_ended_by(process.exitcode)}"
-    return str(reason)
+    return reason
 
 
-def _wait(process: Any, receiver: Any) -> bool:
-    """Waits for a message or the process's end; True when there is a message."""
+def _message(process: Any, receiver: Any) -> str:
+    """What the job has to say before it ends: why it failed, or nothing."""
+    while process.is_alive() and not receiver.poll(0.2):
+        pass
     try:
-        while process.is_alive():
-            if receiver.poll(0.2):
-                return True
-        return bool(receiver.poll(0))
-    except EOFError:
-        return False
+        return str(receiver.recv()) if receiver.poll(0) else ""
+    except EOFError:  # it ended without a word
+        return ""
 
 
 def _guarded(sender: Any, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -1,0 +1,116 @@
+"""Fine-tuning through the installed command: on GLUE's files, on the stand-ins, repeatable and never repeated."""
+
+import json
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def pretrained(actbench, tiny_recipe):
+    """The name of a tiny pre-trained BERT."""
+    recipe = tiny_recipe(model={"activation": {"name": "raf"}})
+    return json.loads(actbench("pretrain", "-r", recipe, "--json", check=0).stdout)["run"]
+
+
+@pytest.fixture
+def glue(tmp_path):
+    """Small made-up files in the layout of GLUE's CoLA, RTE and STS-B."""
+    random = np.random.default_rng(0)
+    words = "river stone house wind child sees holds finds".split()
+
+    def sentence():
+        return " ".join(random.choice(words, 6))
+
+    folder = tmp_path / "GLUE"
+    for name in ("CoLA", "RTE", "STS-B"):
+        (folder / name).mkdir(parents=True)
+    for split, rows in (("train", 60), ("dev", 20)):
+        cola = [f"x\t{i % 2}\t\t{'the' if i % 2 else 'a'} {sentence()}" for i in range(rows)]
+        (folder / "CoLA" / f"{split}.tsv").write_text("\n".join(cola) + "\n")
+        labels = ("entailment", "not_entailment")
+        rte = [f"{i}\t{sentence()}\t{sentence()}\t{labels[i % 2]}" for i in range(rows)]
+        (folder / "RTE" / f"{split}.tsv").write_text("\n".join(["index\tsentence1\tsentence2\tlabel", *rte]) + "\n")
+        head = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore"
+        sts = [f"{i}\tg\tf\ty\to\ts\ts\t{sentence()}\t{sentence()}\t{i % 6}.0" for i in range(rows)]
+        (folder / "STS-B" / f"{split}.tsv").write_text("\n".join([head, *sts]) + "\n")
+    return folder
+
+
+def finetune(actbench, run, glue, *more, runs="runs", **options):
+    arguments = ("finetune", "glue", "--from", run, "--data", glue, "--set", "epochs=2", "--runs", runs, "--json")
+    return actbench(*arguments, *more, **options)
+
+
+def test_each_task_and_seed_is_a_run_with_its_own_metrics(actbench, pretrained, glue, tmp_path):
+    done = finetune(actbench, pretrained, glue, "--tasks", "cola,rte,stsb", "--train-size", 20, "--seeds", "0-1", check=0)
+    results = json.loads(done.stdout)["results"]
+    assert len({r["run"] for r in results}) == 6
+    metrics = {r["task"]: set(r["scores"]["dev"]) for r in results}
+    assert metrics == {"cola": {"matthews"}, "rte": {"accuracy"}, "stsb": {"pearson", "spearman", "mean"}}
+    assert all(r["train_examples"] == 20 for r in results)
+    info = json.loads((tmp_path / "runs" / results[0]["run"] / "run.json").read_text())
+    assert info["parent"] == pretrained and info["finetune"]["train_size"] == 20
+    again = finetune(actbench, pretrained, glue, "--tasks", "cola,rte,stsb", "--train-size", 20, "--seeds", "0-1", check=0)
+    assert json.loads(again.stdout)["results"] == results
+    assert again.stderr == "", "nothing is trained twice"
+
+
+def test_the_same_seed_gives_the_same_score_to_the_last_bit(actbench, pretrained, glue, tmp_path):
+    import shutil
+
+    shutil.copytree(tmp_path / "runs" / pretrained, tmp_path / "again" / pretrained)
+    select = ("--tasks", "cola", "--train-size", 20, "--save-weights")
+    one = json.loads(finetune(actbench, pretrained, glue, *select, check=0).stdout)["results"][0]
+    two = json.loads(finetune(actbench, pretrained, glue, *select, runs="again", check=0).stdout)["results"][0]
+    assert one["run"] == two["run"] and one["scores"] == two["scores"] and one["selection"] == two["selection"]
+    weights = [(tmp_path / runs / one["run"] / "model.safetensors").read_bytes() for runs in ("runs", "again")]
+    assert weights[0] == weights[1]
+
+
+def test_fine_tuning_learns(actbench, pretrained, glue):
+    """The made-up CoLA can be told by its first word: a model that learns must see it."""
+    more = ("--tasks", "cola", "--set", "lr=5e-3", "--set", "epochs=20", "--set", "patience=null")
+    result = json.loads(finetune(actbench, pretrained, glue, *more, check=0).stdout)["results"][0]
+    assert result["scores"]["dev"]["matthews"] > 0.8
+
+
+def test_the_learned_coefficients_move_in_fine_tuning_the_poolers_too(actbench, tiny_recipe, glue, tmp_path):
+    recipe = tiny_recipe(model={"activation": {"name": "raf"}, "pooler_activation": {"name": "raf", "init": "tanh"}})
+    run = json.loads(actbench("pretrain", "-r", recipe, "--json", check=0).stdout)["run"]
+    result = json.loads(finetune(actbench, run, glue, "--tasks", "cola", check=0).stdout)["results"][0]
+    slots = json.loads((tmp_path / "runs" / result["run"] / "activations.json").read_text())["slots"]
+    assert [slot["name"] for slot in slots] == ["layers.0", "layers.1", "pooler"]
+    assert all(slot["initial"] != slot["final"] for slot in slots)
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (("--tasks", "colla"), "did you mean 'cola'?"),
+        (("--train-size", 500), "500"),
+        (("--seeds", "4-0"), "'4-0'"),
+        (("--set", "learning_rate=1"), "unknown key"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_made(actbench, pretrained, glue, tmp_path, arguments, expected):
+    done = finetune(actbench, pretrained, glue, *(("--tasks", "cola") if "--tasks" not in arguments else ()), *arguments)
+    assert done.returncode == 2 and expected in done.stderr, done.stderr
+    finished = [path for path in (tmp_path / "runs").glob("*cola*/manifest.json")]
+    assert not finished
+
+
+def test_a_gpt_cannot_be_fine_tuned(actbench, tiny_recipe, glue):
+    run = json.loads(actbench("pretrain", "-r", tiny_recipe("gpt"), "--json", check=0).stdout)["run"]
+    assert "BERT" in finetune(actbench, run, glue, "--tasks", "cola", check=2).stderr
+
+
+def test_without_data_and_network_one_message_says_what_to_do(actbench, pretrained):
+    done = actbench("finetune", "glue", "--from", pretrained, "--tasks", "cola", check=2)
+    assert "--data" in done.stderr and "finetune probes" in done.stderr
+
+
+def test_probes_are_always_named_stand_ins(actbench, pretrained):
+    done = actbench("finetune", "probes", "--from", pretrained, "--train-size", 20, "--set", "epochs=1", check=0)
+    for name in ("probe_swap", "probe_order", "probe_overlap"):
+        assert f"{name} (stand-in)" in done.stdout

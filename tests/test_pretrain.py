@@ -1,0 +1,234 @@
+"""Pre-training through the installed command: paired, resumable to the last bit, found again, and safe to kill."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import COMMAND
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def the_run(runs):
+    (folder,) = [path.parent for path in runs.glob("*/run.json")]
+    return folder
+
+
+def results(folder):
+    """All that must be equal between two runs of the same recipe: every number but the clock's."""
+    clock = ("seconds", "tokens_per_second")
+    rows = [{key: value for key, value in row.items() if key not in clock} for row in rows_of(folder)]
+    return rows, (folder / "model.safetensors").read_bytes()
+
+
+def start(recipe, runs, *arguments):
+    command = [COMMAND, "pretrain", "--recipe", recipe, "--runs", runs, *arguments]
+    return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for_step(process, runs, step, timeout=90):
+    """Until the run has logged `step` and has a checkpoint."""
+    end = time.time() + timeout
+    while time.time() < end and process.poll() is None:
+        for metrics in runs.glob("*/metrics.jsonl"):
+            lines = metrics.read_text().splitlines()
+            saved = (metrics.parent / "checkpoints" / "last.ckpt").exists()
+            if saved and lines and json.loads(lines[-1])["step"] >= step:
+                return
+        time.sleep(0.005)
+    raise AssertionError(f"never reached step {step}: {process.poll()} {process.stderr.read()}")
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt"])
+@pytest.mark.parametrize("where", ["mid-epoch", "at an epoch's end"])
+def test_a_run_killed_and_resumed_ends_with_the_same_bits(actbench, tiny_recipe, tmp_path, family, where):
+    """Dropout is on, and a validation is due at every checkpoint."""
+    every, steps, batch = 7, 120, {"sequences": 8, "accumulate": 2}
+    if where == "at an epoch's end":
+        dry = actbench("pretrain", "-r", tiny_recipe(family), "--dry-run", "--json", check=0)
+        content = 30 if family == "bert" else 32
+        every = json.loads(dry.stdout)["training_tokens_available"] // content // 8
+        steps, batch = 2 * every + 20, {"sequences": 8}
+    recipe = tiny_recipe(
+        family,
+        batch=batch,
+        budget={"steps": steps},
+        checkpoint={"every_steps": every},
+        validation={"every_steps": every},
+    )
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    actbench("pretrain", "-r", recipe, "--runs", whole, check=0)
+
+    process = start(recipe, killed)
+    wait_for_step(process, killed, every + 3)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (the_run(killed) / "manifest.json").exists()
+    actbench("pretrain", "-r", recipe, "--runs", killed, "--resume", check=0)
+
+    assert results(the_run(killed)) == results(the_run(whole))
+
+
+def test_an_unfinished_run_is_not_touched_without_resume(actbench, tiny_recipe, tmp_path):
+    recipe = tiny_recipe(budget={"steps": 2000})
+    process = start(recipe, tmp_path / "runs")
+    wait_for_step(process, tmp_path / "runs", 9)
+    process.kill()
+    process.wait()
+    folder = the_run(tmp_path / "runs")
+    before = (folder / "metrics.jsonl").read_bytes()
+    done = actbench("pretrain", "-r", recipe, check=2)
+    assert "--resume" in done.stderr and folder.name in done.stderr
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_state_and_names_itself_in_the_exit_code(actbench, tiny_recipe, tmp_path, number, code):
+    recipe = tiny_recipe(budget={"steps": 300}, checkpoint={"every_steps": 5})
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    process = start(recipe, stopped)
+    wait_for_step(process, stopped, 20)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "--resume" in errors
+    actbench("pretrain", "-r", recipe, "--runs", stopped, "--resume", check=0)
+    actbench("pretrain", "-r", recipe, "--runs", whole, check=0)
+    assert results(the_run(stopped)) == results(the_run(whole))
+
+
+def test_two_processes_cannot_train_the_same_run(actbench, tiny_recipe, tmp_path):
+    recipe = tiny_recipe(budget={"steps": 5000})
+    process = start(recipe, tmp_path / "runs")
+    try:
+        wait_for_step(process, tmp_path / "runs", 5)
+        done = actbench("pretrain", "-r", recipe, "--resume", check=2)
+        assert "another process" in done.stderr
+        listed = json.loads(actbench("runs", "list", "--json", check=0).stdout)["runs"]
+        assert [row["status"] for row in listed] == ["running"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_finished_run_is_found_and_not_trained_again(actbench, tiny_recipe, tmp_path):
+    recipe = tiny_recipe()
+    first = json.loads(actbench("pretrain", "-r", recipe, "--json", check=0).stdout)
+    folder = tmp_path / first["folder"]
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    again = actbench("pretrain", "-r", recipe, "--json", check=0)
+    assert json.loads(again.stdout) == first
+    assert "finished" in again.stderr
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    other = json.loads(actbench("pretrain", "-r", recipe, "--seed", 1, "--json", check=0).stdout)
+    assert other["run"] != first["run"]
+
+
+def test_changed_text_is_another_run(actbench, tiny_recipe, tmp_path, corpus_file):
+    text = tmp_path / "own.jsonl"
+    lines = corpus_file.read_text().splitlines(keepends=True)
+    text.write_text("".join(lines))
+    recipe = tiny_recipe(corpus={"files": [str(text)]})
+    first = json.loads(actbench("pretrain", "-r", recipe, "--json", "--dry-run", check=0).stdout)["run"]
+    text.write_text("".join(lines[:-1]))
+    assert json.loads(actbench("pretrain", "-r", recipe, "--json", "--dry-run", check=0).stdout)["run"] != first
+
+
+def test_logging_and_the_name_do_not_change_what_is_computed(actbench, tiny_recipe, tmp_path):
+    actbench("pretrain", "-r", tiny_recipe(), "--runs", "a", check=0)
+    actbench("pretrain", "-r", tiny_recipe(name="other", logging={"every_steps": 3, "tensorboard": True}), "--runs", "b", check=0)
+    a, b = the_run(tmp_path / "a"), the_run(tmp_path / "b")
+    assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
+    assert a.name.rpartition("-")[2] == b.name.rpartition("-")[2]
+    assert list((b / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_run_folder_holds_what_its_readme_says_and_verifies(actbench, tiny_recipe, tmp_path):
+    folder = tmp_path / json.loads(actbench("pretrain", "-r", tiny_recipe(), "--json", check=0).stdout)["folder"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    recorded = {"run.json", "recipe.yaml", "metrics.jsonl", "model.safetensors", "tokenizer.json"}
+    assert set(manifest["files"]) == recorded | {"activations.json", "activation_inputs.safetensors"}
+    assert manifest["summary"]["steps"] == 12 and manifest["summary"]["tokens"] == 12 * 8 * 32
+    actbench("recipe", "check", folder / "recipe.yaml", check=0)
+    actbench("runs", "show", folder.name, "--verify", check=0)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert "model.safetensors" in actbench("runs", "show", folder.name, "--verify", check=1).stderr
+
+
+def test_a_loss_that_is_no_number_fails_the_run_and_saves_nothing(actbench, tiny_recipe, tmp_path):
+    recipe = tiny_recipe(optimizer={"lr": 1e38, "clip_norm": None}, checkpoint={"every_steps": 100})
+    done = actbench("pretrain", "-r", recipe, check=1)
+    assert "finite" in done.stderr
+    folder = the_run(tmp_path / "runs")
+    assert "finite" in json.loads((folder / "failure.json").read_text())["reason"]
+    assert not (folder / "checkpoints" / "last.ckpt").exists()
+    assert json.loads(actbench("runs", "list", "--json").stdout)["runs"][0]["status"] == "failed"
+
+
+def test_a_damaged_checkpoint_is_named(actbench, tiny_recipe, tmp_path):
+    recipe = tiny_recipe(budget={"steps": 2000})
+    process = start(recipe, tmp_path / "runs")
+    wait_for_step(process, tmp_path / "runs", 9)
+    process.kill()
+    process.wait()
+    checkpoint = the_run(tmp_path / "runs") / "checkpoints" / "last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert "last.ckpt" in actbench("pretrain", "-r", recipe, "--resume", check=2).stderr
+
+
+def test_budgets_in_tokens_and_minutes_end_where_they_say(actbench, tiny_recipe):
+    tokens = tiny_recipe(budget={"steps": None, "tokens": 8 * 32 * 7 + 5})
+    assert json.loads(actbench("pretrain", "-r", tokens, "--json", check=0).stdout)["steps"] == 7
+    minutes = tiny_recipe(budget={"steps": None, "minutes": 0.05})
+    assert 3 <= json.loads(actbench("pretrain", "-r", minutes, "--json", check=0).stdout)["seconds"] < 10
+
+
+def test_progress_is_plain_lines_when_not_on_a_terminal(actbench, tiny_recipe):
+    lines = actbench("pretrain", "-r", tiny_recipe(), check=0).stderr.splitlines()
+    assert any("validation loss" in line for line in lines)
+    assert any("tokens/s" in line for line in lines)
+    assert not any("\x1b" in line or "\r" in line for line in lines)
+
+
+def test_an_own_activation_is_one_file_and_travels_with_its_run(actbench, tiny_recipe, tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text(
+        "import torch\n"
+        "from actbench.activations import Activation, register\n\n"
+        '@register("softsign2")\n'
+        "class SoftSign2(Activation):\n"
+        "    def __init__(self, sharpness: float = 1.0):\n"
+        "        super().__init__()\n"
+        "        self.sharpness = torch.nn.Parameter(torch.tensor(sharpness))\n\n"
+        "    def compute(self, x):\n"
+        "        return x * x / (1 + (self.sharpness * x).abs())\n"
+    )
+    override = ["--set", "model.activation={name: ./mine.py:SoftSign2, sharpness: 2.0}"]
+    first = json.loads(actbench("pretrain", "-r", tiny_recipe(), *override, "--json", check=0).stdout)
+    slots = json.loads((tmp_path / first["folder"] / "activations.json").read_text())["slots"]
+    assert slots[0]["initial"]["sharpness"] == 2.0 != slots[0]["final"]["sharpness"]
+    own.write_text(own.read_text().replace("x * x", "x"))
+    assert json.loads(actbench("pretrain", "-r", tiny_recipe(), *override, "--json", "--dry-run").stdout)["run"] != first["run"]
+    own.unlink()
+    actbench("eval", "perplexity", first["run"], check=0)
+    actbench("plot", "activations", first["run"], "-o", "own.svg", check=0)
+
+
+def test_a_full_disk_leaves_the_former_checkpoint(tmp_path):
+    """The atomic writer is what every file of a run goes through: an error in mid-write changes nothing."""
+    from actbench.store.atomic import replacing
+
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(b"good")
+    with pytest.raises(OSError), replacing(path) as temporary:
+        temporary.write_bytes(b"half of a")
+        raise OSError(28, "No space left on device")
+    assert path.read_bytes() == b"good"
+    assert os.listdir(tmp_path) == ["last.ckpt"]
