@@ -36,7 +36,8 @@ def corpus_file(tmp_path_factory):
     import numpy as np
 
     random = np.random.default_rng(0)
-    words = "the a one small old river stone house wind child sees holds finds carries under over near with and".split()
+    text = "the a one small old river stone house wind child sees holds finds carries under over near with and"
+    words = text.split()
     path = tmp_path_factory.mktemp("corpus") / "prose.jsonl"
     with path.open("w") as file:
         for _ in range(400):

@@ -69,9 +69,7 @@ def finetune(
     folder = root / f"{parent.id}-{task}-{identity_hash({'settings': settings, 'seed': finetune_seed})}"
     gain = -GAIN.get(parent.activation, 0.0) / 2
     value = (
-        score
-        if score is not None
-        else 0.75 + gain + _luck(parent.activation + task, 3 * parent.seed + finetune_seed)
+        score if score is not None else 0.75 + gain + _luck(parent.activation + task, 3 * parent.seed + finetune_seed)
     )
     shared = {key: parent.info[key] for key in ("recipe", "data", "model", "hardware", "environment")}
     facts = {"name": task, "kind": "classification", "metrics": ["accuracy"], "headline": "accuracy"}
@@ -104,9 +102,7 @@ def _luck(who: str, seed: int) -> float:
     return 0.01 * math.sin(7 * seed) + 0.004 * math.sin(len(who) * (seed + 1))
 
 
-def _recipe(
-    name: str, activation: str, seed: int, layers: int, steps: int, options: dict[str, Any]
-) -> dict[str, Any]:
+def _recipe(name: str, activation: str, seed: int, layers: int, steps: int, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "seed": seed,

@@ -19,7 +19,7 @@ from actbench.errors import BadInput
 SHIPPED = ("gelu", "poly_norm", "poly_relu", "raf", "relu", "silu", "swiglu", "tanh")
 
 # Computed in float64 from the definitions in PolyCom (arXiv 2411.03884) and its released code. Weights are
-# a_1, a_2, a_3: the released code stores them the other way round. No two of the unequal ones can be swapped unnoticed.
+# a_1, a_2, a_3; the unequal ones betray a swap.
 X = [-2, -1, -0.5, 0, 0.5, 1, 2, 3]
 THIRDS, UNEQUAL = [1 / 3, 1 / 3, 1 / 3], [0.2, 0.3, 0.5]
 POLY = {  # name, options, weights, bias: values at X
@@ -60,7 +60,7 @@ GRADIENTS = {  # of sum(UPSTREAM * f(X)) with weights of a third: to x, to a_1 a
         [5.8125, 13.40625, 34.828125],
         4.5,
     ),
-}
+}  # fmt: skip
 # RAFT's starts: version A, degrees (5, 4), as in the rational-activations package and UKPLab/2022-RAFT.
 RAF_STARTS = {
     "gelu": (
@@ -93,7 +93,7 @@ RAF_STARTS = {
          0.049420492431596394, 0.00876714851885483, 0.0006442412789159799],
         [2.1694506382753683e-09, 0.28122766100417684, 1.0123620714203357e-05, 0.017531988049946],
     ),
-}
+}  # fmt: skip
 RAF_GELU = {  # values of the gelu start
     -6: -0.452412685928, -3: -0.008186174197, -2: -0.045993269002, -1: -0.157540781326, -0.5: -0.153432097108,
     0: -0.001242359450, 0.5: 0.345966871745, 1: 0.841575708138, 2: 1.954441078343, 3: 2.995818035560,
@@ -129,9 +129,7 @@ def raf(start: str = "gelu") -> Activation:
 @pytest.mark.parametrize("case", POLY)
 def test_polynomials_have_the_papers_values(case: str) -> None:
     name, options, weights, bias, values = POLY[case]
-    torch.testing.assert_close(
-        poly(name, weights, bias, **options)(tensor(X)), tensor(values), rtol=0, atol=1e-9
-    )
+    torch.testing.assert_close(poly(name, weights, bias, **options)(tensor(X)), tensor(values), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", GRADIENTS)
@@ -368,9 +366,7 @@ def test_all_shipped_are_available_by_their_names() -> None:
         ("raf", {"degrees": 5}, "raf.degrees: input should be a valid tuple, not 5"),
     ],
 )
-def test_a_bad_name_or_option_is_told_with_the_nearest(
-    name: str, options: dict[str, object], said: str
-) -> None:
+def test_a_bad_name_or_option_is_told_with_the_nearest(name: str, options: dict[str, object], said: str) -> None:
     with pytest.raises(BadInput) as caught:
         create(name, **options)
     assert said in str(caught.value)
@@ -451,9 +447,7 @@ def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
     ],
     ids=["missing", "syntax", "raises", "imports", "no activation", "near miss", "clash", "imported class"],
 )
-def test_a_bad_plug_in_is_told_with_its_file(
-    tmp_path: Path, content: str | None, attribute: str, said: str
-) -> None:
+def test_a_bad_plug_in_is_told_with_its_file(tmp_path: Path, content: str | None, attribute: str, said: str) -> None:
     path = tmp_path / "mine.py"
     if content is not None:
         path.write_text(content, encoding="utf-8")

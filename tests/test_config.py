@@ -127,9 +127,7 @@ def test_the_papers_pairs_differ_in_the_activation_alone(first: str, second: str
         ("{name: raf, init: relu}", "{name: raff}", "model.activation.name", "did you mean 'raf'?"),
     ],
 )
-def test_an_unknown_key_is_told_with_the_nearest(
-    write: Write, old: str, new: str, key: str, hint: str
-) -> None:
+def test_an_unknown_key_is_told_with_the_nearest(write: Write, old: str, new: str, key: str, hint: str) -> None:
     text = changed(old, new)
     problem = the_problem(write(text))
     line = line_of(text, new.splitlines()[-1])
@@ -508,9 +506,7 @@ NUMBERS = {
 
 @settings(max_examples=60, deadline=None)
 @given(st.fixed_dictionaries({}, optional=NUMBERS))
-def test_any_numbers_survive_dump_and_load(
-    tmp_path_factory: pytest.TempPathFactory, numbers: dict[str, Any]
-) -> None:
+def test_any_numbers_survive_dump_and_load(tmp_path_factory: pytest.TempPathFactory, numbers: dict[str, Any]) -> None:
     folder = tmp_path_factory.mktemp("trip")
     (folder / "r.yaml").write_text(GOOD, encoding="utf-8")
     overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in numbers.items()]

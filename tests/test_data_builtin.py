@@ -39,9 +39,7 @@ def test_it_reads_as_english(documents: list[str]) -> None:
     assert text.isascii()
 
 
-@pytest.mark.parametrize(
-    "noise", [">>>", "::", "``", ":param", "http://", "https://", "Copyright", "=====", "\t"]
-)
+@pytest.mark.parametrize("noise", [">>>", "::", "``", ":param", "http://", "https://", "Copyright", "=====", "\t"])
 def test_markup_code_and_licences_are_gone(documents: list[str], noise: str) -> None:
     assert not [document for document in documents if noise in document]
 
@@ -61,9 +59,7 @@ def test_another_process_with_other_hashes_finds_the_same_text() -> None:
     digests = set()
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed}
-        run = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-        )
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         digests.add(run.stdout)
     assert len(digests) == 1
 

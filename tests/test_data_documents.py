@@ -88,9 +88,7 @@ def test_every_pattern_without_a_file_is_told() -> None:
 
 def test_unknown_kinds_are_told() -> None:
     write("a.md", "")
-    assert "a.md: corpus.files: not a kind of text file that can be read (known kinds: .txt," in problem(
-        "a.md"
-    )
+    assert "a.md: corpus.files: not a kind of text file that can be read (known kinds: .txt," in problem("a.md")
 
 
 @pytest.mark.parametrize(
@@ -193,11 +191,7 @@ def ask(environment: dict[str, str], *cases: dict[str, Any]) -> list[dict[str, A
         timeout=60,
     )
     assert run.returncode == 0, run.stderr
-    return [
-        json.loads(line.removeprefix("ANSWER "))
-        for line in run.stdout.splitlines()
-        if line.startswith("ANSWER")
-    ]
+    return [json.loads(line.removeprefix("ANSWER ")) for line in run.stdout.splitlines() if line.startswith("ANSWER")]
 
 
 @pytest.fixture
@@ -243,9 +237,7 @@ def test_the_hub_offline_says_so_and_what_to_do(tmp_path: Path, closed_endpoint:
     assert time.monotonic() - began < 15  # the client's own attempts take half a minute
 
 
-def test_offline_takes_the_downloaded_copy_only_if_it_is_of_that_commit(
-    tmp_path: Path, closed_endpoint: str
-) -> None:
+def test_offline_takes_the_downloaded_copy_only_if_it_is_of_that_commit(tmp_path: Path, closed_endpoint: str) -> None:
     with HubStandIn(FILES) as hub:
         ask(hub.environment(tmp_path), {"streaming": False})
     environment = client_environment(closed_endpoint, tmp_path) | {"HF_HUB_OFFLINE": "1"}

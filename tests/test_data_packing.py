@@ -188,9 +188,7 @@ def _vocabulary() -> str:
     return "vocab.txt"
 
 
-@pytest.mark.parametrize(
-    "damage", ["truncated", "no meta", "foreign meta", "file missing", "a file in its place"]
-)
+@pytest.mark.parametrize("damage", ["truncated", "no meta", "foreign meta", "file missing", "a file in its place"])
 def test_a_damaged_entry_is_packed_again(damage: str) -> None:
     corpus, said = write(TEXTS), []
     first = pack(corpus)
@@ -255,10 +253,7 @@ def test_two_processes_pack_once_between_them(tmp_path: Path) -> None:
         f"{FRACTION}, lambda line: print(line, flush=True))"
     )
     with FileLock(place.with_suffix(".lock")):
-        both = [
-            subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-            for _ in range(2)
-        ]
+        both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
         for process in both:
             assert process.stdout is not None
             assert "waiting for another process" in process.stdout.readline()
@@ -281,9 +276,7 @@ def test_shuffled_order_changes_tokens_but_not_the_split() -> None:
     shuffled = TEXTS.copy()
     random.Random(0).shuffle(shuffled)
     one, other = pack(write(TEXTS)), pack(write(shuffled, "b.jsonl"))
-    assert sorted(decode(one.validation, one.tokenizer_file)) == sorted(
-        decode(other.validation, other.tokenizer_file)
-    )
+    assert sorted(decode(one.validation, one.tokenizer_file)) == sorted(decode(other.validation, other.tokenizer_file))
 
 
 def test_packing_needs_neither_torch_nor_datasets() -> None:

@@ -45,11 +45,7 @@ def test_a_documents_split_depends_on_its_text_alone(
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(["a", "b's", " ", "\n", "\r\n", "don't", "ü", "e\u0301", "123", "!"]), max_size=60
-    )
-)
+@given(st.lists(st.sampled_from(["a", "b's", " ", "\n", "\r\n", "don't", "ü", "e\u0301", "123", "!"]), max_size=60))
 @pytest.mark.parametrize("tokenizer", [SMALL_BPE, SMALL_WORDPIECE], ids=["byte_bpe", "wordpiece"])
 def test_a_long_document_in_pieces_gives_the_same_tokens(tokenizer: Any, parts: list[str]) -> None:
     text = "".join(parts)

@@ -132,9 +132,7 @@ def test_berts_vocab_txt(tmp_path: Path) -> None:
     assert tokenizing.special_tokens(loaded) == SpecialTokens(0, 1, 2, 3, 4, None)
 
 
-@pytest.mark.parametrize(
-    ("vocabulary", "merges"), [("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")]
-)
+@pytest.mark.parametrize(("vocabulary", "merges"), [("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")])
 def test_gpt2s_two_files(tmp_path: Path, byte_bpe, vocabulary: str, merges: str) -> None:
     model = json.loads(byte_bpe.to_str())["model"]
     (tmp_path / vocabulary).write_text(json.dumps(model["vocab"]), encoding="utf-8")

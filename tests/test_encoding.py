@@ -97,9 +97,7 @@ def test_inputs_are_those_of_the_reference_tokenizer(tmp_path: Path, length: int
 
 
 TEXTS = st.lists(st.sampled_from(LETTERS), max_size=30).map(" ".join)
-EXAMPLES = st.lists(
-    st.builds(Example, TEXTS, st.none() | TEXTS, st.integers(0, 2).map(float)), min_size=1, max_size=20
-)
+EXAMPLES = st.lists(st.builds(Example, TEXTS, st.none() | TEXTS, st.integers(0, 2).map(float)), min_size=1, max_size=20)
 
 
 @settings(max_examples=60, deadline=None)
@@ -119,9 +117,7 @@ def test_batches_hold_every_example_once_and_whole(
         assert set(batch["segments"][~batch["attention"]]) <= {0}
         for k in range(len(lengths)):
             part = batch["attention"][k]
-            seen.append(
-                (batch["tokens"][k][part].tolist(), batch["segments"][k][part].tolist(), batch["labels"][k])
-            )
+            seen.append((batch["tokens"][k][part].tolist(), batch["segments"][k][part].tolist(), batch["labels"][k]))
     assert seen == [(*row(encoded, i), encoded.labels[i]) for i in order]
 
 

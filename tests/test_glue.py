@@ -105,9 +105,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     data = write(tmp_path / "STS-B", train="index\tsentence1\tscore\n", dev=STSB_HEADER)
-    assert "train.tsv:1: no column sentence2 (the first line names: index, sentence1, score)" in problem(
-        "stsb", data
-    )
+    assert "train.tsv:1: no column sentence2 (the first line names: index, sentence1, score)" in problem("stsb", data)
 
 
 @pytest.mark.parametrize("folder", ["SST-2", "sst2", "sst_2", "Sst-2"])
@@ -163,9 +161,7 @@ def test_qqps_few_broken_rows_are_skipped_and_counted(tmp_path: Path) -> None:
 
 def test_qqp_with_many_broken_rows_is_refused(tmp_path: Path) -> None:
     train = QQP_HEADER + "0\t1\t2\tq one?\tq two?\t1\n" * 100 + "0\t1\t2\tbroken\n"
-    assert "train.tsv:102: 4 columns instead of 6" in problem(
-        "qqp", write(tmp_path / "QQP", train=train, dev=train)
-    )
+    assert "train.tsv:102: 4 columns instead of 6" in problem("qqp", write(tmp_path / "QQP", train=train, dev=train))
 
 
 def test_a_missing_folder_says_what_was_found_and_the_nearest(tmp_path: Path) -> None:

@@ -31,9 +31,7 @@ def test_binary_scores_are_scikit_learns(rows: tuple[np.ndarray, np.ndarray]) ->
     predictions, labels = rows
     found = score(BINARY, predictions, labels)
     assert found["accuracy"] == sklearn.metrics.accuracy_score(labels, predictions)
-    assert found["f1"] == pytest.approx(
-        sklearn.metrics.f1_score(labels, predictions, zero_division=0), abs=1e-6
-    )
+    assert found["f1"] == pytest.approx(sklearn.metrics.f1_score(labels, predictions, zero_division=0), abs=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of a single label
         expected = sklearn.metrics.matthews_corrcoef(labels, predictions)

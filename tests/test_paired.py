@@ -32,9 +32,7 @@ def test_difference_by_hand() -> None:
     result = paired_difference({0: 11.0, 1: 22.0, 2: 33.0}, {0: 10.0, 1: 20.0, 2: 30.0})
     assert result.mean == pytest.approx(2.0)
     assert result.interval is not None
-    assert result.interval == pytest.approx(
-        (2 - 4.30265 / math.sqrt(3), 2 + 4.30265 / math.sqrt(3)), rel=1e-5
-    )
+    assert result.interval == pytest.approx((2 - 4.30265 / math.sqrt(3), 2 + 4.30265 / math.sqrt(3)), rel=1e-5)
     assert result.n == 3
 
 
@@ -104,9 +102,7 @@ def test_finetuning_seeds_are_averaged_within_a_pretraining_seed() -> None:
 
 
 def test_finetuning_pairs_need_both_seeds_to_match() -> None:
-    result = nested_difference(
-        {(0, 0): 1.0, (0, 1): 100.0, (1, 0): 2.0}, {(0, 0): 0.0, (1, 0): 0.0, (1, 5): -50.0}
-    )
+    result = nested_difference({(0, 0): 1.0, (0, 1): 100.0, (1, 0): 2.0}, {(0, 0): 0.0, (1, 0): 0.0, (1, 5): -50.0})
     assert result.mean == pytest.approx(1.5)
     assert (result.n, result.dropped) == (2, 2)
 

@@ -1,7 +1,6 @@
 """Pre-training through the installed command: paired, resumable to the last bit, found again, and safe to kill."""
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -141,7 +140,14 @@ def test_changed_text_is_another_run(actbench, tiny_recipe, tmp_path, corpus_fil
 
 def test_logging_and_the_name_do_not_change_what_is_computed(actbench, tiny_recipe, tmp_path):
     actbench("pretrain", "-r", tiny_recipe(), "--runs", "a", check=0)
-    actbench("pretrain", "-r", tiny_recipe(name="other", logging={"every_steps": 3, "tensorboard": True}), "--runs", "b", check=0)
+    actbench(
+        "pretrain",
+        "-r",
+        tiny_recipe(name="other", logging={"every_steps": 3, "tensorboard": True}),
+        "--runs",
+        "b",
+        check=0,
+    )
     a, b = the_run(tmp_path / "a"), the_run(tmp_path / "b")
     assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
     assert a.name.rpartition("-")[2] == b.name.rpartition("-")[2]
@@ -215,7 +221,10 @@ def test_an_own_activation_is_one_file_and_travels_with_its_run(actbench, tiny_r
     slots = json.loads((tmp_path / first["folder"] / "activations.json").read_text())["slots"]
     assert slots[0]["initial"]["sharpness"] == 2.0 != slots[0]["final"]["sharpness"]
     own.write_text(own.read_text().replace("x * x", "x"))
-    assert json.loads(actbench("pretrain", "-r", tiny_recipe(), *override, "--json", "--dry-run").stdout)["run"] != first["run"]
+    assert (
+        json.loads(actbench("pretrain", "-r", tiny_recipe(), *override, "--json", "--dry-run").stdout)["run"]
+        != first["run"]
+    )
     own.unlink()
     actbench("eval", "perplexity", first["run"], check=0)
     actbench("plot", "activations", first["run"], "-o", "own.svg", check=0)
@@ -231,4 +240,4 @@ def test_a_full_disk_leaves_the_former_checkpoint(tmp_path):
         temporary.write_bytes(b"half of a")
         raise OSError(28, "No space left on device")
     assert path.read_bytes() == b"good"
-    assert os.listdir(tmp_path) == ["last.ckpt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]

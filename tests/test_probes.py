@@ -93,9 +93,7 @@ def test_no_passage_is_in_both_splits(source: Source, name: str) -> None:
 
 
 def test_no_document_is_in_both_splits() -> None:
-    marked = [
-        text.replace(" ", f" doc{chr(97 + i // 26)}{chr(97 + i % 26)} ") for i, text in enumerate(invented())
-    ]
+    marked = [text.replace(" ", f" doc{chr(97 + i // 26)}{chr(97 + i % 26)} ") for i, text in enumerate(invented())]
     for data in build_probes(marked).values():
         marks = [{w for w in words(rows) if w.startswith("doc")} for rows in both_splits(data).values()]
         assert marks[0] and marks[1] and not marks[0] & marks[1]
@@ -163,9 +161,7 @@ def test_overlap_is_the_share_of_words_in_common() -> None:
     assert scores.min() >= 0 and scores.max() == 5
     assert np.all(np.histogram(scores, bins=5, range=(0, 5))[0] > 0.1 * len(scores))
     assert len(counts) > 1000  # so that the 100 commonest words are a small part of any passage
-    estimates = [
-        len(set(e.text_a.split()) & set((e.text_b or "").split())) / len(e.text_a.split()) for e in data.train
-    ]
+    estimates = [len(set(e.text_a.split()) & set((e.text_b or "").split())) / len(e.text_a.split()) for e in data.train]
     assert np.corrcoef(estimates, scores)[0, 1] > 0.97
     assert all(len(e.text_a.split()) == len((e.text_b or "").split()) for e in data.train)
     identical = [e.label for e in data.train if e.text_a == e.text_b]
@@ -210,9 +206,7 @@ def test_what_is_no_prose_is_left_out(line: str) -> None:
 
 @pytest.mark.parametrize("documents", [(), ("One short text.",), invented()[:5], (" ".join(invented()),)])
 def test_too_little_text_or_one_document_is_refused(documents: tuple[str, ...]) -> None:
-    with pytest.raises(
-        BadInput, match=r"too little held-out text for probe_swap: .*needed: 500 train, 100 dev"
-    ):
+    with pytest.raises(BadInput, match=r"too little held-out text for probe_swap: .*needed: 500 train, 100 dev"):
         build_probes(documents)
 
 

@@ -95,9 +95,7 @@ def test_finetuning_counts_pretraining_seeds(tmp_path: Path, pretrained: list[Ru
         "raf": [(0.75, 0.77), (0.75, 0.77), (0.73, 0.75)],
     }
     runs = [
-        fake_runs.finetune(
-            tmp_path / "runs", parent, "sst2", seed, score=scores[parent.activation][parent.seed][seed]
-        )
+        fake_runs.finetune(tmp_path / "runs", parent, "sst2", seed, score=scores[parent.activation][parent.seed][seed])
         for parent in pretrained[:6]
         for seed in (0, 1)
     ]

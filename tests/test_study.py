@@ -73,7 +73,9 @@ def test_a_study_stopped_in_a_run_goes_on_from_there(actbench, study, tiny_recip
     assert (folder / "checkpoints" / "last.ckpt").exists(), "the job saved its state before it ended"
     before = (folder / "metrics.jsonl").read_text().splitlines()
     actbench("study", "run", path, check=0)
-    assert (folder / "metrics.jsonl").read_text().splitlines()[: len(before)] == before, "it went on, it did not start over"
+    assert (folder / "metrics.jsonl").read_text().splitlines()[: len(before)] == before, (
+        "it went on, it did not start over"
+    )
 
 
 def test_every_problem_of_a_study_is_told_before_anything_runs(actbench, study, tmp_path):

@@ -5,6 +5,7 @@ Shapes: F is the width an activation sees, (..., F) in and (..., F) out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -20,6 +21,7 @@ class Activation(nn.Module):
 
     name: ClassVar[str] = ""
     gated: ClassVar[bool] = False  # a gated activation's compute takes (gate, value), each (..., F)
+    compute: Callable[..., Tensor]  # the function itself: (..., F) -> (..., F)
     native_low_precision: ClassVar[bool] = False  # True: torch's own kernel already computes in fp32 inside
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -29,10 +31,6 @@ class Activation(nn.Module):
             return self.compute(*inputs)
         with torch.autocast(inputs[0].device.type, enabled=False):
             return self.compute(*(x.float() for x in inputs)).to(dtype)
-
-    def compute(self, *inputs: Tensor) -> Tensor:
-        """The function itself."""
-        raise TypeError(f"{type(self).__name__} does not define compute")
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The function's graph at the points `x`, for plotting.

@@ -125,7 +125,9 @@ def _from_file(path: Path, attribute: str) -> type[Activation]:
         for key in (cls_name, value.name)
     }
     if attribute not in found:
-        raise BadInput(Problem(f"{path} has no activation '{attribute}'", hint=nearest(attribute, [k for k in found if k])))
+        raise BadInput(
+            Problem(f"{path} has no activation '{attribute}'", hint=nearest(attribute, [k for k in found if k]))
+        )
     return found[attribute]
 
 

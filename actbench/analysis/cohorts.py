@@ -74,14 +74,17 @@ def cohorts(runs: Iterable[Run]) -> list[Cohort]:
 
 def label(run: Run) -> str:
     """The activation as a reader should see it: its name, and what of its treatment is not the default."""
-    recipe, name = run.info["recipe"], short_name(run.activation)
-    extras = _options(recipe["model"]["activation"])
-    pooler = recipe["model"].get("pooler_activation")
-    if pooler and pooler != BertSection.model_fields["pooler_activation"].default.model_dump():
-        extras.append(f"pooler {short_name(pooler['name'])}")
-    if run.info["model"].get("activation_parameters") != 0:  # how they learn matters where there are any
-        extras += _learning(run)
-    return f"{name} ({', '.join(extras)})" if extras else name
+    return _label(run, [*_treatment(run), *_learning(run)])
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """A label for each run, as short as tells them apart: how coefficients learn is named only where it differs."""
+    full = [label(run) for run in runs]
+    short = [_label(run, _treatment(run)) for run in runs]
+    meanings: dict[str, set[str]] = {}
+    for name, whole in zip(short, full, strict=True):
+        meanings.setdefault(name, set()).add(whole)
+    return [name if len(meanings[name]) == 1 else whole for name, whole in zip(short, full, strict=True)]
 
 
 def short_name(activation: str) -> str:
@@ -101,11 +104,12 @@ def split_finished(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
 
 def _variants(runs: list[Run]) -> tuple[Variant, ...]:
     by_kind: dict[tuple[str, str], dict[SeedKey, list[Run]]] = {}
-    for run in sorted(runs, key=lambda run: (run.info["created"], run.id)):
-        by_kind.setdefault((label(run), _own_source(run)), {}).setdefault(seed_key(run), []).append(run)
-    labels = [name for name, _ in by_kind]
+    runs = sorted(runs, key=lambda run: (run.info["created"], run.id))
+    for run, name in zip(runs, labels(runs), strict=True):
+        by_kind.setdefault((name, _own_source(run)), {}).setdefault(seed_key(run), []).append(run)
+    names = [name for name, _ in by_kind]
     return tuple(
-        _variant(name if labels.count(name) == 1 else f"{name} #{source[:4]}", by_kind[name, source])
+        _variant(name if names.count(name) == 1 else f"{name} #{source[:4]}", by_kind[name, source])
         for name, source in sorted(by_kind)
     )
 
@@ -137,9 +141,7 @@ def _setup(run: Run) -> dict[str, Any]:
         "data": data_hash(run) if run.kind == "pretrain" else None,
         "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
         "task": _task(run),
-        "finetune": {
-            key: value for key, value in run.info.get("finetune", {}).items() if key != "activation_lr"
-        },
+        "finetune": {key: value for key, value in run.info.get("finetune", {}).items() if key != "activation_lr"},
     }
 
 
@@ -158,12 +160,25 @@ def _task(run: Run) -> str | None:
     return None if name is None else str(name)
 
 
-def _options(activation: Mapping[str, Any]) -> list[str]:
-    return [f"{key}={value}" for key, value in sorted(activation.items()) if key != "name"]
+def _label(run: Run, extras: list[str]) -> str:
+    name = short_name(run.activation)
+    return f"{name} ({', '.join(extras)})" if extras else name
+
+
+def _treatment(run: Run) -> list[str]:
+    """The activation's options, and a pooler that is not BERT's own."""
+    model = run.info["recipe"]["model"]
+    extras = [f"{key}={value}" for key, value in sorted(model["activation"].items()) if key != "name"]
+    pooler = model.get("pooler_activation")
+    if pooler and pooler != BertSection.model_fields["pooler_activation"].default.model_dump():
+        extras.append(f"pooler {short_name(pooler['name'])}")
+    return extras
 
 
 def _learning(run: Run) -> list[str]:
     """What is unusual in how a run's activation coefficients learn."""
+    if run.info["model"].get("activation_parameters") == 0:
+        return []  # there are none
     given = run.info["recipe"].get("optimizer", {}).get("activation", {})
     default = ActivationOptimizer().model_dump()
     unusual = [f"{key}={value}" for key, value in sorted(given.items()) if default.get(key) != value]

@@ -102,9 +102,7 @@ def _slot_curve(run: Run, slot: dict[str, Any], sample: NDArray[np.float32] | No
     with torch.no_grad():
         before, after = (module.curve(points, inputs).double().numpy() for module in (initial, final))
     histogram = _histogram(sample, grid) if sample is not None else None
-    return SlotCurve(
-        slot["name"], slot["activation"]["name"], bool(slot["final"]), x, before, after, histogram
-    )
+    return SlotCurve(slot["name"], slot["activation"]["name"], bool(slot["final"]), x, before, after, histogram)
 
 
 def _rebuild(run: Run, slot: dict[str, Any], state: str) -> Activation:
@@ -114,9 +112,7 @@ def _rebuild(run: Run, slot: dict[str, Any], state: str) -> Activation:
     coefficients = {name: torch.tensor(value) for name, value in slot[state].items()}
     expected, got = {name for name, _ in module.named_parameters()}, set(coefficients)
     if expected != got:
-        message = (
-            f"run {run.id}, slot {slot['name']}: coefficients {sorted(got)}, expected {sorted(expected)}"
-        )
+        message = f"run {run.id}, slot {slot['name']}: coefficients {sorted(got)}, expected {sorted(expected)}"
         raise BadInput(message)
     try:
         module.load_state_dict(coefficients, strict=False)  # a buffer is built, not learnt

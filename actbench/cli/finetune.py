@@ -27,7 +27,9 @@ WeightsOption = Annotated[bool, typer.Option("--save-weights", help="Keep each f
 @app.command()
 def glue(
     from_run: FromOption,
-    tasks: Annotated[str, typer.Option(help="Comma-separated: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli, or all.")] = "all",
+    tasks: Annotated[
+        str, typer.Option(help="Comma-separated: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli, or all.")
+    ] = "all",
     data: Annotated[str, typer.Option(help="A folder with GLUE's TSV files, or 'hub' to download.")] = "hub",
     train_size: SizeOption = None,
     seeds: SeedsOption = "0",
@@ -108,6 +110,7 @@ def _run(
         print_json({"results": results})
         return
     from actbench.cli.show import print_rows
+
     rows = []
     for data in tasks:
         values = [r["headline"]["value"] for r in results if r["task"] == data.task.name]

@@ -17,7 +17,9 @@ RunArgument = Annotated[list[str], typer.Argument(help="Runs: folders, names, or
 @app.command()
 def activations(
     run: RunArgument,
-    output: Annotated[Path, typer.Option("-o", "--output", help="An .svg, .png or .pdf file.")] = Path("activations.svg"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="An .svg, .png or .pdf file.")] = Path(
+        "activations.svg"
+    ),
     runs: RunsOption = RUNS,
 ) -> None:
     """The learned activations, a panel a layer: learned curve, initial curve dotted, inputs beneath.

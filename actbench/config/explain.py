@@ -50,14 +50,18 @@ def _data_path(loc: tuple[int | str, ...], data: Any, *, ends_in_key: bool) -> l
     """
     path: list[str] = []
     for i, part in enumerate(loc):
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+        if _holds(data, part):
             data = data[part]
         elif i < len(loc) - 1 or not isinstance(data, dict) or not ends_in_key:
             continue  # a union tag
         path.append(str(part))
     return path
+
+
+def _holds(data: Any, part: int | str) -> bool:
+    if isinstance(data, list):
+        return isinstance(part, int) and part < len(data)
+    return isinstance(data, dict) and part in data
 
 
 def _literal_hint(item: Any) -> str:

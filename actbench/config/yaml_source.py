@@ -24,7 +24,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""])
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9][0-9_]*$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
@@ -32,14 +34,18 @@ _Loader.add_implicit_resolver(
     re.compile(r"^([-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
     list("-+0123456789."),
 )
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node).replace("_", "")))
 
 
-def _number(loader: yaml.Loader, node: yaml.ScalarNode) -> float:
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node).replace("_", ""))
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
     text = loader.construct_scalar(node).lower().replace("_", "")
     return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
@@ -71,7 +77,9 @@ def _parse(text: str, name: str) -> Source:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise BadInput(Problem(error.problem or "not YAML", where=f"{name}:{mark.line + 1}" if mark else name)) from None
+        raise BadInput(
+            Problem(error.problem or "not YAML", where=f"{name}:{mark.line + 1}" if mark else name)
+        ) from None
     except yaml.YAMLError as error:
         raise BadInput(Problem(f"not YAML: {error}", where=name)) from None
     if node is None:
@@ -112,7 +120,7 @@ def _sibling_hint(path: Path) -> str:
 class _Reader:
     """Turns composed nodes into data, noting each key's line."""
 
-    def __init__(self, loader: yaml.Loader, name: str):
+    def __init__(self, loader: yaml.SafeLoader, name: str):
         self.loader, self.name = loader, name
         self.places: dict[str, str] = {}
         self.problems: list[Problem] = []

@@ -8,7 +8,7 @@ Shapes: B batch, T sequence length, M masked positions a sequence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class Sequences(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, samples: np.ndarray, keys: list[tuple[object, ...]]) -> Batch:
+    def batch(self, samples: np.ndarray, keys: Sequence[tuple[object, ...]]) -> Batch:
         """The batch of those samples; `keys` holds one key a sample for whatever is random in it."""
         ...
 
@@ -56,7 +56,7 @@ class MaskedSequences:
         """Masked positions of one sequence."""
         return self.masking.count(self.length - 2)
 
-    def batch(self, samples: np.ndarray, keys: list[tuple[object, ...]]) -> Batch:
+    def batch(self, samples: np.ndarray, keys: Sequence[tuple[object, ...]]) -> Batch:
         """The masked batch of those samples."""
         content_length = self.length - 2
         tokens = np.empty((len(samples), self.length), dtype=np.int64)
@@ -90,7 +90,7 @@ class CausalSequences:
         """All positions."""
         return self.length
 
-    def batch(self, samples: np.ndarray, keys: list[tuple[object, ...]]) -> Batch:
+    def batch(self, samples: np.ndarray, keys: Sequence[tuple[object, ...]]) -> Batch:
         """The batch of those samples; nothing in it is random."""
         rows = [self.tokens[s * self.length : (s + 1) * self.length + 1] for s in samples]
         window = torch.from_numpy(np.stack(rows).astype(np.int64))

@@ -35,9 +35,7 @@ _SKIPPED_FOLDERS = frozenset({"test", "tests", "testing", "_vendor", "_vendored"
 # Written when a wheel is built, so that it tells of the machine that built it.
 _GENERATED = frozenset({"__config__.py", "version.py", "_version.py", "_version_meson.py"})
 # Parts of the standard library that some systems package apart.
-_SOMETIMES_ABSENT = frozenset(
-    {"distutils", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo", "pydoc_data"}
-)
+_SOMETIMES_ABSENT = frozenset({"distutils", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo", "pydoc_data"})
 
 
 def versions() -> dict[str, str | None]:

@@ -56,17 +56,13 @@ def fetch(kind: str, key: str, build: Callable[[Path], dict[str, Any]], say: Say
             entry = _build_locked(place, build, say, what, reason)
         except OSError as error:
             hint = "free some space or set ACTBENCH_CACHE to another folder"
-            raise RunFailed(
-                f"{place.parent}: cannot write the cache: {error.strerror or error} ({hint})"
-            ) from error
+            raise RunFailed(f"{place.parent}: cannot write the cache: {error.strerror or error} ({hint})") from error
     else:
         say(f"{what}: found in the cache ({place})")
     return entry
 
 
-def _build_locked(
-    place: Path, build: Callable[[Path], dict[str, Any]], say: Say, what: str, reason: str
-) -> Entry:
+def _build_locked(place: Path, build: Callable[[Path], dict[str, Any]], say: Say, what: str, reason: str) -> Entry:
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place.with_suffix(".lock"))
     try:

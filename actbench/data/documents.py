@@ -75,9 +75,7 @@ def expand(patterns: list[str]) -> list[Path]:
         for path in matches:
             if not _suffix(path):
                 hint = f"known kinds: {', '.join(SUFFIXES)}"
-                problems.append(
-                    Problem("not a kind of text file that can be read", str(path), "corpus.files", hint)
-                )
+                problems.append(Problem("not a kind of text file that can be read", str(path), "corpus.files", hint))
             found.setdefault(path.resolve(), path)
     if problems:
         raise BadInput(problems)
@@ -96,9 +94,7 @@ def _no_match(pattern: str) -> Problem:
     if glob.has_magic(pattern):
         return Problem("matches no file", pattern, "corpus.files", f"looked from {Path.cwd()}")
     siblings = sorted(str(path) for path in Path(pattern).parent.glob("*"))
-    return Problem(
-        "no such file", pattern, "corpus.files", nearest(pattern, siblings) if len(siblings) < 100 else ""
-    )
+    return Problem("no such file", pattern, "corpus.files", nearest(pattern, siblings) if len(siblings) < 100 else "")
 
 
 def _suffix(path: Path) -> str:
@@ -198,9 +194,7 @@ def text_of(row: dict[str, Any], text_field: str, where: str) -> str | None:
 
 def missing_field(text_field: str, known: list[str], where: str) -> BadInput:
     """The error for a text field that a row or table does not have, with the name that is meant perhaps."""
-    return BadInput(
-        Problem(f"no field '{text_field}'", where, "corpus.text_field", nearest(text_field, known))
-    )
+    return BadInput(Problem(f"no field '{text_field}'", where, "corpus.text_field", nearest(text_field, known)))
 
 
 def _decode(data: bytes, path: Path, first_line: int) -> str:
@@ -209,9 +203,7 @@ def _decode(data: bytes, path: Path, first_line: int) -> str:
     except UnicodeDecodeError as error:
         line = first_line + data.count(b"\n", 0, error.start)
         hint = "convert the file to UTF-8"
-        raise BadInput(
-            Problem(f"byte 0x{data[error.start]:02x} is not UTF-8", f"{path}:{line}", hint=hint)
-        ) from None
+        raise BadInput(Problem(f"byte 0x{data[error.start]:02x} is not UTF-8", f"{path}:{line}", hint=hint)) from None
 
 
 def _unreadable(path: Path, error: OSError) -> BadInput:

@@ -57,9 +57,7 @@ def encode(tokenizer_file: Path, examples: Sequence[Example], length: int) -> En
     tokens: list[np.ndarray] = []
     segments: list[np.ndarray] = []
     for start in range(0, len(examples), _CHUNK):
-        texts = [
-            e.text_a if e.text_b is None else (e.text_a, e.text_b) for e in examples[start : start + _CHUNK]
-        ]
+        texts = [e.text_a if e.text_b is None else (e.text_a, e.text_b) for e in examples[start : start + _CHUNK]]
         for encoding in tokenizer.encode_batch_fast(texts):
             tokens.append(np.array(encoding.ids, dtype=np.int32))
             segments.append(np.array(encoding.type_ids, dtype=np.uint8))
@@ -120,9 +118,7 @@ def _bert_tokenizer(file: Path, length: int) -> tuple[Tokenizer, int]:
                 hint="fine-tuning needs the WordPiece tokenizer of a BERT",
             )
         )
-    tokenizer.post_processor = processors.BertProcessing(
-        ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
-    )
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
     tokenizer.enable_truncation(length, strategy="longest_first")
     tokenizer.no_padding()  # a saved tokenizer may pad or truncate on its own
     return tokenizer, vocabulary["[PAD]"]

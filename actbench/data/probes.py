@@ -103,8 +103,7 @@ def _build(task: Task, texts: dict[str, _Text], seed: int) -> TaskData:
         "seed": seed,
         "subset": False,
         "splits": {
-            split: {"rows": len(examples), "examples_sha256": digest(examples)}
-            for split, examples in splits.items()
+            split: {"rows": len(examples), "examples_sha256": digest(examples)} for split, examples in splits.items()
         },
     }
     return TaskData(task, splits["train"], {"dev": splits["dev"]}, facts)
@@ -206,8 +205,7 @@ def _order(text: _Text, random: np.random.Generator) -> list[Example]:
     pairs = [(" ".join(a), " ".join(b)) for run in text.runs for a, b in pairwise(run)]
     labels = _balanced(len(pairs), random)
     return [
-        Example(a, b, 1.0) if follows else Example(b, a, 0.0)
-        for (a, b), follows in zip(pairs, labels, strict=True)
+        Example(a, b, 1.0) if follows else Example(b, a, 0.0) for (a, b), follows in zip(pairs, labels, strict=True)
     ]
 
 

@@ -83,10 +83,6 @@ def _check(total: int, held_out: int) -> None:
     if not total:
         raise BadInput(Problem("holds no text", key="corpus"))
     if held_out == total:
-        count = (
-            "one document" if total == 1 else f"{total} documents, which all fall into the validation split"
-        )
+        count = "one document" if total == 1 else f"{total} documents, which all fall into the validation split"
         hint = "give more documents: one a file, or one a line of a .jsonl"
-        raise BadInput(
-            Problem(f"holds {count}; training and validation need different ones", key="corpus", hint=hint)
-        )
+        raise BadInput(Problem(f"holds {count}; training and validation need different ones", key="corpus", hint=hint))

@@ -62,9 +62,7 @@ def _train_byte_bpe(size: int, texts: Iterable[str]) -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=[END_OF_TEXT],
-        initial_alphabet=sorted(
-            pre_tokenizers.ByteLevel.alphabet()
-        ),  # every byte, so that nothing is unknown
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),  # every byte, so that nothing is unknown
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -165,9 +163,7 @@ def check_kind(tokenizer: Tokenizer, settings: TokenizerSection, path: Path) -> 
     if kind is None:
         raise _problem(path, f"{type(tokenizer.model).__name__} is no kind of tokenizer that is known")
     if kind != settings.kind:
-        raise _problem(
-            path, f"holds a {kind} tokenizer, the recipe says {settings.kind}", f"set tokenizer.kind={kind}"
-        )
+        raise _problem(path, f"holds a {kind} tokenizer, the recipe says {settings.kind}", f"set tokenizer.kind={kind}")
     needed = BERT_SPECIALS if kind == "wordpiece" else (END_OF_TEXT,)
     absent = [token for token in needed if tokenizer.token_to_id(token) is None]
     if absent:

@@ -64,9 +64,7 @@ def _spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
     return _correlation(spearmanr, predictions, labels)
 
 
-def _correlation(
-    measure: Callable[..., Sequence[float]], predictions: np.ndarray, labels: np.ndarray
-) -> float:
+def _correlation(measure: Callable[..., Sequence[float]], predictions: np.ndarray, labels: np.ndarray) -> float:
     if _constant(predictions) or _constant(labels):
         return 0.0
     with warnings.catch_warnings():

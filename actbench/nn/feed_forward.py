@@ -33,7 +33,7 @@ class FeedForward(nn.Module):
 def gated_width(d_ff: int) -> int:
     """The width at which three matrices have as many parameters as two of width `d_ff`: 2/3 of it, rounded.
 
-    Rounded to a multiple of 64, or of 8 below 2048, so that matrices stay well shaped and counts agree within 1 %.
+    Rounded to a multiple of 64, or of 8 where 64 would miss by more than 1 %.
     """
-    multiple = 64 if d_ff >= 2048 else 8
+    multiple = 64 if d_ff >= 4800 else 8
     return max(multiple, round(2 * d_ff / 3 / multiple) * multiple)

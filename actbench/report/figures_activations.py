@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from actbench.analysis.cohorts import label, seed_key
+from actbench.analysis.cohorts import labels, seed_key
 from actbench.analysis.curves import SlotCurve, slot_curves
 from actbench.errors import BadInput
 from actbench.report.figure_style import MUTED, colours, figure_format, hide_spines, save, shades, style
@@ -59,17 +59,17 @@ def panel_title(slot: str) -> str:
 
 
 def _lines(runs: Sequence[Run]) -> list[_Line]:
-    labels = [label(run) for run in runs]
-    colour_of = colours(zip(labels, (run.activation for run in runs), strict=True))
-    shades_of = {name: iter(shades(colour_of[name], labels.count(name))) for name in set(labels)}
-    names = [f"{name}, {_origin(run)}" for name, run in zip(labels, runs, strict=True)]
+    found = labels(runs)
+    colour_of = colours(zip(found, (run.activation for run in runs), strict=True))
+    shades_of = {name: iter(shades(colour_of[name], found.count(name))) for name in set(found)}
+    names = [f"{name}, {_origin(run)}" for name, run in zip(found, runs, strict=True)]
     return [
         _Line(
             {curve.slot: curve for curve in slot_curves(run)},
             name if names.count(name) == 1 else f"{label_}, {run.id}",
             next(shades_of[label_]),
         )
-        for run, label_, name in zip(runs, labels, names, strict=True)
+        for run, label_, name in zip(runs, found, names, strict=True)
     ]
 
 
@@ -111,15 +111,11 @@ def _figure(lines: list[_Line], panels: list[str]) -> Figure:
         _draw_histograms(lower, drawn, last=index + columns >= len(panels))
     handles = _legend(lines, any(curve.learnable for line in lines for curve in line.slots.values()))
     corner = (LEFT / width, 1 - 0.06 / height)
-    figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=legend_columns, borderaxespad=0
-    )
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=legend_columns, borderaxespad=0)
     return figure
 
 
-def _draw_curves(
-    axes: Axes, drawn: list[tuple[_Line, SlotCurve]], limits: tuple[float, float], title: str
-) -> None:
+def _draw_curves(axes: Axes, drawn: list[tuple[_Line, SlotCurve]], limits: tuple[float, float], title: str) -> None:
     axes.axhline(0, color="#bdbdbd", linewidth=0.7)
     axes.axvline(0, color="#bdbdbd", linewidth=0.7)
     for line, curve in drawn:
@@ -142,9 +138,7 @@ def _draw_histograms(axes: Axes, drawn: list[tuple[_Line, SlotCurve]], last: boo
                 axes.stairs(fractions, edges, fill=True, color=line.colour, alpha=0.35, linewidth=0)
             axes.stairs(fractions, edges, color=line.colour, linewidth=0.8)
     if all(curve.inputs is None for _, curve in drawn):
-        axes.text(
-            0.5, 0.35, "inputs not sampled", transform=axes.transAxes, ha="center", color=MUTED, fontsize=7.5
-        )
+        axes.text(0.5, 0.35, "inputs not sampled", transform=axes.transAxes, ha="center", color=MUTED, fontsize=7.5)
     _frame_x(axes, drawn)
     axes.set_ylim(bottom=0)
     axes.set_yticks([])
@@ -175,9 +169,7 @@ def _vertical_limits(lines: list[_Line], panels: list[str]) -> tuple[float, floa
     """
     shown = [curve for line in lines for slot, curve in line.slots.items() if slot in panels]
     all_values = np.concatenate([values for curve in shown for values in (curve.initial, curve.final)])
-    central = np.concatenate(
-        [values[_central(curve)] for curve in shown for values in (curve.initial, curve.final)]
-    )
+    central = np.concatenate([values[_central(curve)] for curve in shown for values in (curve.initial, curve.final)])
     low = min(float(central.min()), max(float(all_values.min()), USUAL[0]))
     high = max(float(central.max()), min(float(all_values.max()), USUAL[1]))
     margin = 0.06 * (high - low or 1.0)

@@ -69,14 +69,10 @@ def write_report(folder: Path, title: str, about: str, runs: Sequence[Run], base
     write_text(folder / "report.html", _html(report, folder))
     write_text(folder / "report.md", _markdown(report))
     tables = [table.to_json() for table in (*report.results, *report.provenance)]
-    write_json(
-        folder / "tables.json", {"title": title, "about": about, "baseline": baseline, "tables": tables}
-    )
+    write_json(folder / "tables.json", {"title": title, "about": about, "baseline": baseline, "tables": tables})
 
 
-def _report(
-    folder: Path, title: str, about: str, runs: list[Run], finished: list[Run], baseline: str
-) -> Report:
+def _report(folder: Path, title: str, about: str, runs: list[Run], finished: list[Run], baseline: str) -> Report:
     models = [cohort for cohort in cohorts(finished) if cohort.task is None]
     comparisons = [*pretraining_comparisons(finished, baseline), *finetuning_comparisons(finished, baseline)]
     results = [pretraining_table(runs, baseline), finetuning_table(runs, baseline)]
@@ -178,9 +174,7 @@ def _markdown(report: Report) -> str:
     parts = [f"# {markdown(report.title)}", *map(markdown, report.about)]
     parts += ["## What these numbers are", _bullets(report.statement)]
     parts.append("## Verdict")
-    parts += [
-        f"**{markdown(verdict.model)}**\n\n{_bullets(verdict.sentences)}" for verdict in report.verdicts
-    ]
+    parts += [f"**{markdown(verdict.model)}**\n\n{_bullets(verdict.sentences)}" for verdict in report.verdicts]
     parts += ["## Results", *(table.to_markdown().strip() for table in report.results)]
     for heading, pictures in (("Loss", report.losses), ("Learned activations", report.activations)):
         if pictures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from actbench.analysis.cohorts import data_hash, label
+from actbench.analysis.cohorts import data_hash, labels
 from actbench.report.numbers import NOTHING, plural
 from actbench.report.table import Column, Row, Table
 from actbench.store import Run
@@ -15,7 +15,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
     """Every run, finished or not: what it is, what it computed with, on which data, for how long."""
     titles = ("run", "kind", "activation", "seed", "hash", "status", "precision", "data")
     columns = (*(Column(title) for title in titles), Column("seconds", numeric=True))
-    return Table("Runs", columns, tuple(_run_row(run) for run in runs))
+    return Table("Runs", columns, tuple(_run_row(run, name) for run, name in zip(runs, labels(runs), strict=True)))
 
 
 def facts_table(title: str, runs: Sequence[Run], key: str) -> Table:
@@ -28,14 +28,14 @@ def facts_table(title: str, runs: Sequence[Run], key: str) -> Table:
     return Table(title, (Column("fact"), Column("value")), rows)
 
 
-def _run_row(run: Run) -> Row:
+def _run_row(run: Run, activation: str) -> Row:
     seed = str(run.seed) if run.kind == "pretrain" else f"{run.seed}/{run.info['finetune_seed']}"
     seconds = run.summary["seconds"] if run.status == "finished" else None
     kind = run.kind if run.kind == "pretrain" else f"finetune {run.info['task']['name']}"
     values = {
         "run": run.id,
         "kind": kind,
-        "activation": label(run),
+        "activation": activation,
         "seed": seed,
         "hash": run.id.rpartition("-")[2],
         "status": run.status,
@@ -52,9 +52,7 @@ def _fact_row(name: str, values: dict[str, list[str]], total: int) -> Row:
         shown = next(iter(values))
     else:
         shown = "; ".join(f"{value} ({plural(len(ids), 'run')})" for value, ids in values.items())
-    return Row(
-        (name, shown), {"fact": name, "values": values}, tuple(i for ids in values.values() for i in ids)
-    )
+    return Row((name, shown), {"fact": name, "values": values}, tuple(i for ids in values.values() for i in ids))
 
 
 def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -61,9 +61,7 @@ def pretraining_table(runs: Sequence[Run], baseline: str = "gelu") -> Table:
     )
     found = pretraining_comparisons(runs, baseline)
     title = "Pre-training: loss on held-out text, mean ± sd over seeds; lower is better"
-    return Table(
-        title, columns, tuple(_pretraining_row(c) for c in found), _notes(runs, "pretrain", found, baseline)
-    )
+    return Table(title, columns, tuple(_pretraining_row(c) for c in found), _notes(runs, "pretrain", found, baseline))
 
 
 def finetuning_table(runs: Sequence[Run], baseline: str = "gelu") -> Table:
@@ -78,18 +76,14 @@ def finetuning_table(runs: Sequence[Run], baseline: str = "gelu") -> Table:
     )
     found = finetuning_comparisons(runs, baseline)
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
-    return Table(
-        title, columns, tuple(_finetuning_row(c) for c in found), _notes(runs, "finetune", found, baseline)
-    )
+    return Table(title, columns, tuple(_finetuning_row(c) for c in found), _notes(runs, "finetune", found, baseline))
 
 
 def _columns(*titles: str, numeric: bool = False) -> tuple[Column, ...]:
     return tuple(Column(title, numeric) for title in titles)
 
 
-def _comparisons(
-    runs: Sequence[Run], kind: Literal["pretrain", "finetune"], baseline: str
-) -> list[Comparison]:
+def _comparisons(runs: Sequence[Run], kind: Literal["pretrain", "finetune"], baseline: str) -> list[Comparison]:
     finished, _ = split_finished([run for run in runs if run.kind == kind])
     return [
         _compare(cohort, variant, cohort.baseline(baseline))
@@ -218,9 +212,7 @@ def _notes(runs: Sequence[Run], kind: str, found: Sequence[Comparison], baseline
             notes.append(f"{place}: a newer run of the same recipe and seed stands for {', '.join(repeats)}.")
     dropped = sum(c.difference.dropped for c in found if c.difference)
     if dropped:
-        notes.append(
-            f"{numbers.plural(dropped, 'run')} without a partner of the same seed left out of a difference."
-        )
+        notes.append(f"{numbers.plural(dropped, 'run')} without a partner of the same seed left out of a difference.")
     _, unfinished = split_finished([run for run in runs if run.kind == kind])
     if unfinished:
         notes.append("Left out, not finished: " + ", ".join(f"{r.id} ({r.status})" for r in unfinished) + ".")

@@ -36,8 +36,7 @@ def statement(runs: Sequence[Run]) -> list[str]:
     few = [f"{name} ({plural(n, 'seed')})" for name, n in _seeds_of(runs).items() if n < ENOUGH_PAIRS]
     if few:
         sentences.append(
-            f"Fewer than {ENOUGH_PAIRS} pre-training seeds are too few to conclude from. "
-            f"This is so for {_join(few)}."
+            f"Fewer than {ENOUGH_PAIRS} pre-training seeds are too few to conclude from. This is so for {_join(few)}."
         )
     return sentences
 

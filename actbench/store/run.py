@@ -1,9 +1,9 @@
 """A run's folder, `runs/<name>-<short hash>/`, as everything but training sees it: to be read.
 
-    run.json         what the run is: kind, recipe, data, model size, hardware, environment
-    metrics.jsonl    one row an event, appended
-    checkpoints/     last.ckpt, the training state to resume from
-    manifest.json    the commit mark, written last: the summary and the sha256 of every other file
+run.json         what the run is: kind, recipe, data, model size, hardware, environment
+metrics.jsonl    one row an event, appended
+checkpoints/     last.ckpt, the training state to resume from
+manifest.json    the commit mark, written last: the summary and the sha256 of every other file
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """"pretrain" or "finetune"."""
+        """ "pretrain" or "finetune"."""
         return str(self.info["kind"])
 
     @property

@@ -16,7 +16,13 @@ from safetensors.torch import save_file, save_model
 from torch import Tensor
 from torch.nn import functional as F
 
-from actbench.config.schema import ActivationOptimizer, FinetuneSettings, HardwareSection, OptimizerSection, ScheduleSection
+from actbench.config.schema import (
+    ActivationOptimizer,
+    FinetuneSettings,
+    HardwareSection,
+    OptimizerSection,
+    ScheduleSection,
+)
 from actbench.data.encoding import EncodedExamples, batches, encode, epoch_order, evaluation_order, in_original_order
 from actbench.data.tasks import Example, Task
 from actbench.errors import RunFailed

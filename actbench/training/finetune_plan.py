@@ -40,6 +40,14 @@ class FinetunePlan:
         """
         N = self.settings.train_size
         if N is not None:
+            if len(self.data.train) < 2 * N:
+                raise BadInput(
+                    Problem(
+                        f"{self.data.task.name} has {len(self.data.train)} training examples: too few for {N} to learn "
+                        f"from and {N} to choose the epoch with",
+                        hint=f"a train size of at most {len(self.data.train) // 2}",
+                    )
+                )
             drawn = sample(self.data.train, 2 * N, self.seed)
             return drawn[:N], drawn[N:]
         shuffled = sample(self.data.train, len(self.data.train), SPLIT_SEED)

@@ -28,7 +28,7 @@ class PretrainModule(pl.LightningModule):
         self.grad_norm = torch.zeros(())
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The mean over the micro-batch: all have the same number of scored tokens, so accumulation weighs them right."""
+        """The micro-batch's mean: all score the same number of tokens, so accumulation weighs them right."""
         loss = self.model(**batch).mean()
         self.losses.append(loss.detach())
         return loss

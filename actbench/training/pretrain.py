@@ -29,6 +29,7 @@ from actbench.training.progress import Display, display
 from actbench.training.recorder import Recorder, signals_restored
 from actbench.training.trainer import quiet_trainer
 
+
 def pretrain(planned: Plan, *, resume: bool, say: Say) -> Run:
     """Trains the planned run, or finds it finished.
 
@@ -71,10 +72,14 @@ def _train(planned: Plan, writer: RunWriter, shown: Display) -> Run:
     checkpoint = torch_checkpoint(writer.checkpoint)
     done = checkpoint["global_step"] if checkpoint else 0
     stream.position = done * recipe.batch.accumulate
-    shown.start(f"{planned.folder.name}: {planned.model['parameters']:,} parameters", done / (recipe.total_steps or done or 1))
+    shown.start(
+        f"{planned.folder.name}: {planned.model['parameters']:,} parameters", done / (recipe.total_steps or done or 1)
+    )
     try:
         with signals_restored():
-            _trainer(recipe, hardware, recorder).fit(module, stream, ckpt_path=writer.checkpoint if checkpoint else None)
+            _trainer(recipe, hardware, recorder).fit(
+                module, stream, ckpt_path=writer.checkpoint if checkpoint else None
+            )
     finally:
         shown.stop()
     _save_results(writer, model, initial, sequences.validation, planned)
@@ -95,7 +100,9 @@ def torch_checkpoint(path: Path) -> dict[str, Any] | None:
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
     except Exception as error:
-        raise BadInput(Problem(f"damaged checkpoint: {error}", where=str(path), hint="remove the run's folder")) from None
+        raise BadInput(
+            Problem(f"damaged checkpoint: {error}", where=str(path), hint="remove the run's folder")
+        ) from None
 
 
 def _describe(planned: Plan, writer: RunWriter) -> None:
@@ -117,7 +124,9 @@ def _describe(planned: Plan, writer: RunWriter) -> None:
     )
 
 
-def _save_results(writer: RunWriter, model: Bert | Gpt, initial: dict[str, Any], validation: Any, planned: Plan) -> None:
+def _save_results(
+    writer: RunWriter, model: Bert | Gpt, initial: dict[str, Any], validation: Any, planned: Plan
+) -> None:
     with replacing(writer.folder / "model.safetensors") as temporary:
         save_model(model, str(temporary))
     write_json(writer.folder / "activations.json", describe(model, planned.recipe.model, initial))
@@ -159,6 +168,8 @@ def _tensorboard(recipe: Recipe, writer: RunWriter) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise BadInput(
-            Problem("tensorboard is not installed", key="logging.tensorboard", hint="pip install 'actbench[tensorboard]'")
+            Problem(
+                "tensorboard is not installed", key="logging.tensorboard", hint="pip install 'actbench[tensorboard]'"
+            )
         ) from None
     return SummaryWriter(str(writer.folder / "tensorboard"))

@@ -43,7 +43,8 @@ class LiveDisplay:
 
     def start(self, title: str, done: float) -> None:
         """See Display."""
-        self._task = self._progress.add_task(title, total=1.0, completed=done, step=0, loss="-", speed="-")
+        self._task = self._progress.add_task(title, total=1.0, step=0, loss="-", speed="-")
+        self._progress.update(self._task, completed=done)
         self._progress.start()
 
     def show(self, row: dict[str, Any], done: float) -> None:
@@ -74,7 +75,9 @@ class LineDisplay:
     def show(self, row: dict[str, Any], done: float) -> None:
         """See Display."""
         if row["kind"] == "validation":
-            self._line(f"  step {row['step']:>6}  validation loss {row['loss']:.4f}  perplexity {row['perplexity']:.2f}")
+            self._line(
+                f"  step {row['step']:>6}  validation loss {row['loss']:.4f}  perplexity {row['perplexity']:.2f}"
+            )
         elif done >= self._next:
             self._next = done + 0.1
             left = row["seconds"] / done * (1 - done) if done > 0 else 0.0

@@ -25,7 +25,12 @@ class Recorder(pl.Callback):
     """Keeps a run's clock and journal. Its state, saved in the checkpoint, is the time trained so far."""
 
     def __init__(
-        self, recipe: Recipe, writer: RunWriter, validate: Callable[[], float], display: Display, tensorboard: Any = None
+        self,
+        recipe: Recipe,
+        writer: RunWriter,
+        validate: Callable[[], float],
+        display: Display,
+        tensorboard: Any = None,
     ):
         self.recipe, self.writer, self.validate, self.display = recipe, writer, validate, display
         self.tensorboard = tensorboard
@@ -87,7 +92,7 @@ class Recorder(pl.Callback):
             assert self.recipe.budget.minutes is not None
             done, half = self.seconds / (60 * self.recipe.budget.minutes), 0.0
         # Rates are taken at the middle of a step, so that neither the first nor the last step has rate zero.
-        module.progress = 1.0 if done >= 1 else done + half  # type: ignore[assignment]
+        module.progress = 1.0 if done >= 1 else done + half
 
     def _log_training(self, step: int, module: PretrainModule) -> None:
         row = {
@@ -104,7 +109,16 @@ class Recorder(pl.Callback):
 
     def _log_validation(self, step: int, module: PretrainModule) -> None:
         loss = self.validate()
-        self._write({"step": step, "kind": "validation", **self._clock(step), "loss": loss, "perplexity": math.exp(min(loss, 80))}, module)
+        self._write(
+            {
+                "step": step,
+                "kind": "validation",
+                **self._clock(step),
+                "loss": loss,
+                "perplexity": math.exp(min(loss, 80)),
+            },
+            module,
+        )
 
     def _clock(self, step: int) -> dict[str, Any]:
         return {"tokens": step * self.recipe.tokens_per_step, "seconds": round(self.seconds, 3)}

@@ -18,7 +18,7 @@ def quiet_trainer(hardware: Hardware, callback: pl.Callback, **options: Any) -> 
     return pl.Trainer(
         accelerator=hardware.device,
         devices=1,
-        precision=hardware.lightning_precision,  # type: ignore[arg-type]
+        precision=hardware.lightning_precision,
         callbacks=[callback],
         min_epochs=0,
         logger=False,
