@@ -196,6 +196,11 @@ def test_a_missing_key_is_told_where_its_section_stands(write: Write) -> None:
     assert {(p.where, p.message) for p in found} == {("r.yaml:1", "missing")}
 
 
+def test_a_list_that_is_too_short_is_called_so(write: Write) -> None:
+    problem = the_problem(write(changed("lr: 1e-3", "betas: [0.9]")))
+    assert str(problem) == "r.yaml:19: optimizer.betas: too few values: 1"
+
+
 def test_a_gated_activation_is_refused_in_the_pooler(write: Write) -> None:
     text = changed("  d_ff: 32", "  d_ff: 32\n  pooler_activation: {name: swiglu}")
     problem = the_problem(write(text))

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import COMMAND
+from conftest import COMMAND, ROOT
 
 
 def rows_of(folder):
@@ -228,6 +228,13 @@ def test_an_own_activation_is_one_file_and_travels_with_its_run(actbench, tiny_r
     own.unlink()
     actbench("eval", "perplexity", first["run"], check=0)
     actbench("plot", "activations", first["run"], "-o", "own.svg", check=0)
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes" / "nano").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_nano_recipes_train(actbench, recipe):
+    few = ("--set", "budget.steps=3", "--set", "hardware.compile=never", "--set", "validation.sequences=32")
+    result = json.loads(actbench("pretrain", "-r", recipe, *few, "--json", check=0).stdout)
+    assert result["steps"] == 3 and 4 < result["validation_loss"] < 9
 
 
 def test_a_full_disk_leaves_the_former_checkpoint(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,9 @@ import typer
 from actbench.cli.common import RUNS, JsonOption, RunsOption, parse_seeds, print_json, say
 
 if TYPE_CHECKING:
+    from actbench.config import FinetuneSettings
     from actbench.data.tasks import TaskData
+    from actbench.store import Run
 
 app = typer.Typer(no_args_is_help=True, help="Fine-tune a pre-trained BERT.")
 
@@ -44,9 +47,9 @@ def glue(
     """
     from actbench.data.glue import TASKS, load_glue
 
-    names = _choose(tasks, list(TASKS))
-    loaded = [load_glue(name, None if data == "hub" else Path(data)) for name in names]
-    _run(from_run, loaded, train_size, seeds, settings, save_weights, runs, as_json)
+    request = _request(from_run, tasks, list(TASKS), train_size, seeds, settings, runs)
+    loaded = [load_glue(name, None if data == "hub" else Path(data)) for name in request.tasks]
+    _run(request, loaded, save_weights, runs, as_json)
 
 
 @app.command()
@@ -66,9 +69,38 @@ def probes(
     """
     from actbench.data.probes import TASKS, built_in_probes
 
-    names = _choose(tasks, list(TASKS))
+    request = _request(from_run, tasks, list(TASKS), train_size, seeds, settings, runs)
     loaded = built_in_probes(say)
-    _run(from_run, [loaded[name] for name in names], train_size, seeds, settings, save_weights, runs, as_json)
+    _run(request, [loaded[name] for name in request.tasks], save_weights, runs, as_json)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the flags ask for, checked before any data is read."""
+
+    parent: Run
+    tasks: list[str]
+    seeds: list[int]
+    settings: FinetuneSettings
+
+
+def _request(
+    from_run: str,
+    tasks: str,
+    known: list[str],
+    train_size: int | None,
+    seeds: str,
+    changes: list[str] | None,
+    runs: Path,
+) -> _Request:
+    from actbench.config import FinetuneSettings
+    from actbench.config.resolve import Source, apply_overrides, validate
+    from actbench.store import find_run
+
+    given: dict[str, Any] = {} if train_size is None else {"train_size": train_size}
+    settings = validate(apply_overrides(Source(given, {"train_size": "--train-size"}), changes or []), FinetuneSettings)
+    chosen, wanted = _choose(tasks, known), parse_seeds(seeds)
+    return _Request(find_run(from_run, runs), chosen, wanted, settings)
 
 
 def _choose(text: str, known: list[str]) -> list[str]:
@@ -81,24 +113,10 @@ def _choose(text: str, known: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _run(
-    from_run: str,
-    tasks: list[TaskData],
-    train_size: int | None,
-    seeds: str,
-    changes: list[str] | None,
-    save_weights: bool,
-    runs: Path,
-    as_json: bool,
-) -> None:
-    from actbench.config import FinetuneSettings
-    from actbench.config.resolve import Source, apply_overrides, validate
-    from actbench.store import find_run
+def _run(request: _Request, tasks: list[TaskData], save_weights: bool, runs: Path, as_json: bool) -> None:
     from actbench.training.finetune_plan import plan_finetuning
 
-    given: dict[str, Any] = {} if train_size is None else {"train_size": train_size}
-    settings = validate(apply_overrides(Source(given, {"train_size": "--train-size"}), changes or []), FinetuneSettings)
-    plans = list(plan_finetuning(find_run(from_run, runs), tasks, parse_seeds(seeds), settings, runs))
+    plans = list(plan_finetuning(request.parent, tasks, request.seeds, request.settings, runs))
     if all(plan.run.manifest for plan in plans):
         finished = [plan.run for plan in plans]
     else:
@@ -111,10 +129,12 @@ def _run(
         return
     from actbench.cli.show import print_rows
 
-    rows = []
-    for data in tasks:
-        values = [r["headline"]["value"] for r in results if r["task"] == data.task.name]
-        spread = f"{stdev(values):.4f}" if len(values) > 1 else "-"
-        name = f"{data.task.name} (stand-in)" if data.task.stand_in else data.task.name
-        rows.append([name, data.task.headline, f"{mean(values):.4f}", spread, str(len(values))])
-    print_rows(["task", "metric", "mean", "sd", "seeds"], rows)
+    print_rows(["task", "metric", "mean", "sd", "seeds"], [_row(data, results) for data in tasks])
+
+
+def _row(data: TaskData, results: list[dict[str, Any]]) -> list[str]:
+    task = data.task
+    values = [result["headline"]["value"] for result in results if result["task"] == task.name]
+    spread = f"{stdev(values):.4f}" if len(values) > 1 else "-"
+    name = f"{task.name} (stand-in)" if task.stand_in else task.name
+    return [name, task.headline, f"{mean(values):.4f}", spread, str(len(values))]

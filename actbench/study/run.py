@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -86,14 +87,13 @@ def _pretrain(job: Job, runs: Path) -> None:
 
 
 def _finetune(parent: Path, probes: ProbesFollowUp, runs: Path) -> None:
-    from actbench.cli.common import say
     from actbench.data.probes import built_in_probes
     from actbench.training.finetune import finetune
     from actbench.training.finetune_plan import plan_finetuning
 
     tasks = built_in_probes(_silent).values()
     plans = plan_finetuning(Run(parent), tasks, probes.seeds, probes.settings, runs)
-    for _ in finetune(plans, save_weights=False, say=say):
+    for _ in finetune(plans, save_weights=False, say=_tell):
         pass
 
 
@@ -165,6 +165,10 @@ def _ended_by(exit_code: int) -> str:
 def _quiet(say: Say) -> Say:
     """Only what takes time is worth a line: 'packing ...' and its like, not what was found ready."""
     return lambda message: say(message) if "packing" in message else None
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _silent(message: str) -> None:
