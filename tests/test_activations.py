@@ -417,7 +417,7 @@ def test_one_file_with_one_decorated_class_is_a_plug_in(tmp_path: Path) -> None:
         assert torch.equal(create(name, scale=2.0)(x), 2 * x**3)
         assert source_file(name) == path
     assert source_file("gelu") is None
-    assert get(f"{path}:Cube") is get(f"{path}:own_cube") is get("own_cube")
+    assert get(f"{path}:Cube") is get(f"{path}:own_cube")
     (problem,) = option_problems(f"{path}:Cube", {"scales": 1})
     assert problem == ("scales", "unknown option", "did you mean 'scale'?")
     assert create(f"{path}:Cube")(x.bfloat16()).dtype == torch.bfloat16

@@ -255,9 +255,16 @@ def test_a_batch_is_cut_into_equal_parts(write: Write) -> None:
     assert str(problem) == "r.yaml:14: batch: sequences (8) must be a multiple of accumulate (3)"
 
 
-def test_a_tokenizer_file_fixes_the_vocabulary(write: Write) -> None:
-    problem = the_problem(write(changed("vocab_size: 512", "vocab_size: 512\n  file: vocab.txt")))
-    assert (problem.where, problem.key) == ("r.yaml:12", "tokenizer")
+def test_a_tokenizer_file_stands_in_for_the_vocabulary_size(write: Write) -> None:
+    recipe = load_recipe(write(changed("vocab_size: 512", "vocab_size: 512\n  file: vocab.txt")))
+    assert recipe.tokenizer.file == "vocab.txt"
+    assert "vocab_size" not in recipe.model_dump()["tokenizer"]
+
+
+def test_where_a_file_lies_is_no_part_of_a_runs_identity(write: Write) -> None:
+    path = write(changed("vocab_size: 512", "vocab_size: 512\n  file: vocab.txt"))
+    moved = load_recipe(path, ["tokenizer.file=elsewhere/vocab.txt"])
+    assert moved.identity() == load_recipe(path).identity() != load_recipe(path, ["seed=9"]).identity()
 
 
 # Files.

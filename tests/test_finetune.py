@@ -1,9 +1,13 @@
 """Fine-tuning through the installed command: on GLUE's files, on the stand-ins, repeatable and never repeated."""
 
 import json
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pytest
+from conftest import COMMAND
 
 
 @pytest.fixture
@@ -64,12 +68,12 @@ def test_the_same_seed_gives_the_same_score_to_the_last_bit(actbench, pretrained
     import shutil
 
     shutil.copytree(tmp_path / "runs" / pretrained, tmp_path / "again" / pretrained)
-    select = ("--tasks", "cola", "--train-size", 20, "--save-weights")
+    select = ("--tasks", "cola", "--train-size", 20)
     one = json.loads(finetune(actbench, pretrained, glue, *select, check=0).stdout)["results"][0]
     two = json.loads(finetune(actbench, pretrained, glue, *select, runs="again", check=0).stdout)["results"][0]
     assert one["run"] == two["run"] and one["scores"] == two["scores"] and one["selection"] == two["selection"]
-    weights = [(tmp_path / runs / one["run"] / "model.safetensors").read_bytes() for runs in ("runs", "again")]
-    assert weights[0] == weights[1]
+    learned = [(tmp_path / runs / one["run"] / "activations.json").read_bytes() for runs in ("runs", "again")]
+    assert learned[0] == learned[1]
 
 
 def test_fine_tuning_learns(actbench, pretrained, glue):
@@ -102,8 +106,7 @@ def test_bad_input_is_named_and_nothing_is_made(actbench, pretrained, glue, tmp_
         actbench, pretrained, glue, *(("--tasks", "cola") if "--tasks" not in arguments else ()), *arguments
     )
     assert done.returncode == 2 and expected in done.stderr, done.stderr
-    finished = list((tmp_path / "runs").glob("*cola*/manifest.json"))
-    assert not finished
+    assert not list((tmp_path / "runs").glob("*cola*"))
 
 
 def test_a_gpt_cannot_be_fine_tuned(actbench, tiny_recipe, glue):
@@ -120,3 +123,25 @@ def test_probes_are_always_named_stand_ins(actbench, pretrained):
     done = actbench("finetune", "probes", "--from", pretrained, "--train-size", 20, "--set", "epochs=1", check=0)
     for name in ("probe_swap", "probe_order", "probe_overlap"):
         assert f"{name} (stand-in)" in done.stdout
+
+
+def test_a_failing_run_stops_no_other_and_is_told(actbench, pretrained, glue, tmp_path):
+    more = ("--tasks", "cola", "--seeds", "0-1", "--set", "lr=1e38")
+    done = finetune(actbench, pretrained, glue, *more, check=1)
+    assert json.loads(done.stdout)["results"] == []
+    assert len(list((tmp_path / "runs").glob("*cola*/failure.json"))) == 2
+    assert done.stderr.count("-s0-") >= 1 and "finite" in done.stderr
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_with_its_own_exit_code(pretrained, glue, tmp_path, number, code):
+    words = ("finetune", "glue", "--from", pretrained, "--data", glue, "--tasks", "cola", "--set", "epochs=100000")
+    command = [str(word) for word in (COMMAND, *words, "--set", "patience=null")]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    end = time.time() + 60
+    while time.time() < end and not list((tmp_path / "runs").glob("*cola*/metrics.jsonl")):
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "stopped" in errors

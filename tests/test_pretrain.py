@@ -1,6 +1,7 @@
 """Pre-training through the installed command: paired, resumable to the last bit, found again, and safe to kill."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -73,6 +74,24 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(actbench, tiny_recipe,
     assert results(the_run(killed)) == results(the_run(whole))
 
 
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_a_compiled_run_resumes_with_the_same_bits_too(actbench, tiny_recipe, tmp_path):
+    recipe = tiny_recipe(
+        model={"activation": {"name": "raf"}},
+        hardware={"compile": "always"},
+        budget={"steps": 400},
+        checkpoint={"every_steps": 9},
+        logging={"every_steps": 4},
+    )
+    process = start(recipe, tmp_path / "killed")
+    wait_for_step(process, tmp_path / "killed", 20)
+    process.kill()
+    process.wait()
+    actbench("pretrain", "-r", recipe, "--runs", "killed", "--resume", check=0)
+    actbench("pretrain", "-r", recipe, "--runs", "whole", check=0)
+    assert results(the_run(tmp_path / "killed")) == results(the_run(tmp_path / "whole"))
+
+
 def test_an_unfinished_run_is_not_touched_without_resume(actbench, tiny_recipe, tmp_path):
     recipe = tiny_recipe(budget={"steps": 2000})
     process = start(recipe, tmp_path / "runs")
@@ -99,6 +118,17 @@ def test_a_signal_saves_the_state_and_names_itself_in_the_exit_code(actbench, ti
     actbench("pretrain", "-r", recipe, "--runs", stopped, "--resume", check=0)
     actbench("pretrain", "-r", recipe, "--runs", whole, check=0)
     assert results(the_run(stopped)) == results(the_run(whole))
+
+
+def test_a_run_killed_between_its_last_step_and_its_manifest_is_finished_by_resume(actbench, tiny_recipe, tmp_path):
+    recipe = tiny_recipe()
+    actbench("pretrain", "-r", recipe, check=0)
+    folder = the_run(tmp_path / "runs")
+    whole = results(folder)
+    for name in ("manifest.json", "model.safetensors", "activations.json"):
+        (folder / name).unlink()
+    actbench("pretrain", "-r", recipe, "--resume", check=0)
+    assert results(folder) == whole and (folder / "manifest.json").exists()
 
 
 def test_two_processes_cannot_train_the_same_run(actbench, tiny_recipe, tmp_path):
@@ -169,13 +199,51 @@ def test_a_run_folder_holds_what_its_readme_says_and_verifies(actbench, tiny_rec
 
 
 def test_a_loss_that_is_no_number_fails_the_run_and_saves_nothing(actbench, tiny_recipe, tmp_path):
-    recipe = tiny_recipe(optimizer={"lr": 1e38, "clip_norm": None}, checkpoint={"every_steps": 100})
+    recipe = tiny_recipe(
+        optimizer={"lr": 1e38, "clip_norm": None}, checkpoint={"every_steps": 1}, logging={"every_steps": 100}
+    )
     done = actbench("pretrain", "-r", recipe, check=1)
     assert "finite" in done.stderr
     folder = the_run(tmp_path / "runs")
     assert "finite" in json.loads((folder / "failure.json").read_text())["reason"]
     assert not (folder / "checkpoints" / "last.ckpt").exists()
     assert json.loads(actbench("runs", "list", "--json").stdout)["runs"][0]["status"] == "failed"
+
+
+def test_a_validation_loss_that_is_no_number_fails_the_run(actbench, tiny_recipe, tmp_path):
+    recipe = tiny_recipe(
+        optimizer={"lr": 1e38, "clip_norm": None}, validation={"every_steps": 1}, logging={"every_steps": 100}
+    )
+    assert "finite" in actbench("pretrain", "-r", recipe, check=1).stderr
+    assert json.loads(actbench("runs", "list", "--json").stdout)["runs"][0]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "sections, told",
+    [
+        ({"tokenizer": {"kind": "byte_bpe"}}, "wordpiece"),
+        ({"batch": {"length": 4096}}, "shorter than one sequence"),
+        ({"batch": {"sequences": 4096}}, "fewer than one batch"),
+    ],
+)
+def test_what_cannot_run_is_told_before_a_folder_is_made(actbench, tiny_recipe, tmp_path, sections, told):
+    assert told in actbench("pretrain", "-r", tiny_recipe(**sections), "--dry-run", check=2).stderr
+    assert told in actbench("pretrain", "-r", tiny_recipe(**sections), check=2).stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_not_continued_in_another_precision(actbench, tiny_recipe, tmp_path):
+    process = start(tiny_recipe(budget={"steps": 2000}), tmp_path / "runs")
+    wait_for_step(process, tmp_path / "runs", 9)
+    process.kill()
+    process.wait()
+    record = the_run(tmp_path / "runs") / "run.json"
+    info = json.loads(record.read_text())
+    other = {"bf16": "fp32", "fp32": "bf16"}[info["hardware"]["precision"]]
+    info["hardware"]["precision"] = other
+    record.write_text(json.dumps(info))
+    recipe = tiny_recipe(budget={"steps": 2000})
+    assert f"precision {other}" in actbench("pretrain", "-r", recipe, "--resume", check=2).stderr
 
 
 def test_a_damaged_checkpoint_is_named(actbench, tiny_recipe, tmp_path):
@@ -225,8 +293,9 @@ def test_an_own_activation_is_one_file_and_travels_with_its_run(actbench, tiny_r
         json.loads(actbench("pretrain", "-r", tiny_recipe(), *override, "--json", "--dry-run").stdout)["run"]
         != first["run"]
     )
+    second = json.loads(actbench("pretrain", "-r", tiny_recipe(), *override, "--json", check=0).stdout)
     own.unlink()
-    actbench("eval", "perplexity", first["run"], check=0)
+    actbench("eval", "perplexity", first["run"], second["run"], check=0)
     actbench("plot", "activations", first["run"], "-o", "own.svg", check=0)
 
 

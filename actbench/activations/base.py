@@ -35,7 +35,7 @@ class Activation(nn.Module):
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The function's graph at the points `x`, for plotting.
 
-        `inputs` is a sample of what the activation really receives; only a function that looks at the whole row
-        (a normalisation) needs it.
+        `x` is (N,). `inputs` (R, F) are rows that the activation really received; only a function that looks at the
+        whole row (a normalisation) needs them.
         """
         return self.compute(x)

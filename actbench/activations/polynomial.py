@@ -52,18 +52,17 @@ class PolyNorm(_PolyCom):
 
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F); every power is normalised by its own row."""
-        return self._evaluate(x, x)
+        total, power = self.bias.expand_as(x), torch.ones_like(x)
+        for a in self.weight.unbind():
+            power = power * x
+            total = total + a * power * self._scale(power)
+        return total
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
-        """The graph at `x` when the norms are those of `inputs`, a sample of what the layer receives."""
-        return self._evaluate(x, inputs)
-
-    def _evaluate(self, x: Tensor, row: Tensor) -> Tensor:
+        """The graph at `x` (N,) when the norms are the mean ones of `inputs` (R, F), rows that the layer received."""
         total = self.bias.expand_as(x)
-        power, row_power = torch.ones_like(x), torch.ones_like(row)
-        for a in self.weight.unbind():
-            power, row_power = power * x, row_power * row
-            total = total + a * power * self._scale(row_power)
+        for i, a in enumerate(self.weight.unbind(), start=1):
+            total = total + a * x**i * self._scale(inputs**i).mean()
         return total
 
     def _scale(self, power: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="type[Activation]")
 
+USER_MODULE = "actbench_user_activation_"
+
 _registered: dict[str, type[Activation]] = {}
 
 
@@ -32,7 +34,8 @@ def register(name: str) -> Callable[[C], C]:
         if taken is not None and inspect.getsourcefile(taken) != inspect.getsourcefile(cls):
             raise ValueError(f"an activation named '{name}' is already registered by {taken.__module__}")
         cls.name = name
-        _registered[name] = cls
+        if not cls.__module__.startswith(USER_MODULE):  # found by its file, of which a process may see two versions
+            _registered[name] = cls
         return cls
 
     return add
@@ -82,9 +85,11 @@ def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str, st
     except ValidationError as error:
         return [_option_problem(item, model) for item in error.errors()]
     try:
-        cls(**{key: getattr(checked, key) for key in options})
+        _try(cls, {key: getattr(checked, key) for key in options})
     except ValueError as error:
         return [("name", str(error), "")]
+    except Exception as error:  # a user's own code may raise anything
+        return [("name", f"{cls.__name__} does not work: {type(error).__name__}: {error}", "")]
     return []
 
 
@@ -92,6 +97,16 @@ def source_file(name: str) -> Path | None:
     """The user's file behind "mine.py:MyAct", or None for an activation that ships with actbench."""
     file, colon, _ = name.rpartition(":")
     return Path(file) if colon and file.endswith(".py") else None
+
+
+def _try(cls: type[Activation], options: Mapping[str, Any]) -> None:
+    """Builds the activation and runs it once, on a few numbers. Raises whatever is wrong with it."""
+    import torch
+
+    x = torch.linspace(-1, 1, 8).view(2, 4)
+    y = cls(**options)(*((x, x) if cls.gated else (x,)))
+    if y.shape != x.shape:
+        raise ValueError(f"{cls.__name__} turns shape (2, 4) into {tuple(y.shape)}; it must keep it")
 
 
 def _load_built_in() -> None:
@@ -106,7 +121,7 @@ def _from_file(path: Path, attribute: str) -> type[Activation]:
     if not path.is_file():
         raise BadInput(Problem(f"no such file: {path}", hint="an own activation is named path/to/file.py:Class"))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    module_name = f"actbench_user_activation_{digest}"
+    module_name = f"{USER_MODULE}{digest}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, path)

@@ -137,8 +137,7 @@ def _setup(run: Run) -> dict[str, Any]:
     return {
         "kind": run.kind,
         "recipe": {**recipe, "model": model, "optimizer": optimizer},
-        # a fine-tuning seed may draw its own examples
-        "data": data_hash(run) if run.kind == "pretrain" else None,
+        "data": data_hash(run),
         "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
         "task": _task(run),
         "finetune": {key: value for key, value in run.info.get("finetune", {}).items() if key != "activation_lr"},

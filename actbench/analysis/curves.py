@@ -132,7 +132,7 @@ def _name_to_rebuild(run: Run, slot: dict[str, Any]) -> str:
 
 def _normal_quantiles() -> Tensor:
     """Inputs for a function that looks at a whole row, where none were sampled: an even standard normal."""
-    return torch.special.ndtri((torch.arange(STAND_IN_INPUTS) + 0.5) / STAND_IN_INPUTS)
+    return torch.special.ndtri((torch.arange(STAND_IN_INPUTS) + 0.5) / STAND_IN_INPUTS)[None]
 
 
 def _histogram(sample: NDArray[np.float32], grid: Grid) -> Histogram:

@@ -35,7 +35,8 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        whole = first.isdecimal() and (last.isdecimal() if dash else True)
+        if not whole or len(first + last) > 18 or int(last or first) < int(first):
             raise BadInput(Problem(f"'{part}' is not a seed or a range of seeds", "--seeds", hint="as in 0-4 or 0,1,7"))
         seeds.extend(range(int(first), int(last or first) + 1))
     return list(dict.fromkeys(seeds))

@@ -20,12 +20,13 @@ def _group() -> None:
 def perplexity(
     run: Annotated[list[str], typer.Argument(help="Runs: folders, names, or beginnings of names.")],
     corpus: Annotated[
-        list[str] | None, typer.Option(help="Text files or globs; default: the run's own held-out documents.")
+        list[str] | None,
+        typer.Option(help="A text file or a quoted glob, repeatable; default: the run's own held-out documents."),
     ] = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
-    """Perplexity on a run's held-out documents, or on any text. All of the text is scored, with fixed masks.
+    """Perplexity on a run's held-out documents, or on any text: on whole sequences, BERT's at fixed masked tokens.
 
     Example: actbench eval perplexity bert-nano-raf-s0 --corpus 'texts/*.txt'
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actbench.cli.common import RUNS, JsonOption, RunsOption, parse_seeds, print_json, say
+from actbench.errors import RunFailed
 
 if TYPE_CHECKING:
     from actbench.config import FinetuneSettings
@@ -24,7 +25,6 @@ SeedsOption = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as
 SettingOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in lr=1e-4 or epochs=10.")
 ]
-WeightsOption = Annotated[bool, typer.Option("--save-weights", help="Keep each fine-tuned model.")]
 
 
 @app.command()
@@ -37,7 +37,6 @@ def glue(
     train_size: SizeOption = None,
     seeds: SeedsOption = "0",
     settings: SettingOption = None,
-    save_weights: WeightsOption = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,7 +48,7 @@ def glue(
 
     request = _request(from_run, tasks, list(TASKS), train_size, seeds, settings, runs)
     loaded = [load_glue(name, None if data == "hub" else Path(data)) for name in request.tasks]
-    _run(request, loaded, save_weights, runs, as_json)
+    _run(request, loaded, runs, as_json)
 
 
 @app.command()
@@ -59,7 +58,6 @@ def probes(
     train_size: SizeOption = None,
     seeds: SeedsOption = "0",
     settings: SettingOption = None,
-    save_weights: WeightsOption = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,11 +65,12 @@ def probes(
 
     Example: actbench finetune probes --from bert-nano-raf-s0 --train-size 100 --seeds 0-4
     """
-    from actbench.data.probes import TASKS, built_in_probes
+    from actbench.data.probes import TASKS, probes_for
+    from actbench.evaluation.load import recipe_of
 
     request = _request(from_run, tasks, list(TASKS), train_size, seeds, settings, runs)
-    loaded = built_in_probes(say)
-    _run(request, [loaded[name] for name in request.tasks], save_weights, runs, as_json)
+    loaded = probes_for(recipe_of(request.parent))
+    _run(request, [loaded[name] for name in request.tasks], runs, as_json)
 
 
 @dataclass(frozen=True)
@@ -113,28 +112,33 @@ def _choose(text: str, known: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _run(request: _Request, tasks: list[TaskData], save_weights: bool, runs: Path, as_json: bool) -> None:
+def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) -> None:
     from actbench.training.finetune_plan import plan_finetuning
 
-    plans = list(plan_finetuning(request.parent, tasks, request.seeds, request.settings, runs))
-    if all(plan.run.manifest for plan in plans):
-        finished = [plan.run for plan in plans]
-    else:
+    plans = plan_finetuning(request.parent, tasks, request.seeds, request.settings, runs)
+    if not all(plan.run.manifest for plan in plans):
         from actbench.training.finetune import finetune
 
-        finished = list(finetune(plans, save_weights=save_weights, say=say))
+        for _ in finetune(plans, say):
+            pass
+    finished = [plan.run for plan in plans if plan.run.manifest]
     results = [{"run": run.id, "seed": run.info["finetune_seed"], **run.summary} for run in finished]
     if as_json:
         print_json({"results": results})
-        return
-    from actbench.cli.show import print_rows
+    else:
+        from actbench.cli.show import print_rows
 
-    print_rows(["task", "metric", "mean", "sd", "seeds"], [_row(data, results) for data in tasks])
+        print_rows(["task", "metric", "mean", "sd", "seeds"], [_row(data, results) for data in tasks])
+    failed = [plan.run.id for plan in plans if plan.run.manifest is None]
+    if failed:
+        raise RunFailed(f"failed: {', '.join(failed)}")
 
 
 def _row(data: TaskData, results: list[dict[str, Any]]) -> list[str]:
     task = data.task
     values = [result["headline"]["value"] for result in results if result["task"] == task.name]
+    if not values:
+        return [task.name, task.headline, "-", "-", "0"]
     spread = f"{stdev(values):.4f}" if len(values) > 1 else "-"
     name = f"{task.name} (stand-in)" if task.stand_in else task.name
     return [name, task.headline, f"{mean(values):.4f}", spread, str(len(values))]

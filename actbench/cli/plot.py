@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, RunsOption, say
+from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="Draw finished runs.")
 
@@ -21,6 +21,7 @@ def activations(
         "activations.svg"
     ),
     runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
 ) -> None:
     """The learned activations, a panel a layer: learned curve, initial curve dotted, inputs beneath.
 
@@ -30,7 +31,7 @@ def activations(
     from actbench.store import find_run
 
     plot_activations([find_run(reference, runs) for reference in run], output)
-    say(f"wrote {output}")
+    _tell(output, as_json)
 
 
 @app.command()
@@ -38,6 +39,7 @@ def curves(
     run: RunArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="An .svg, .png or .pdf file.")] = Path("curves.svg"),
     runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
 ) -> None:
     """Training and validation loss against tokens and against seconds.
 
@@ -47,4 +49,11 @@ def curves(
     from actbench.store import find_run
 
     plot_curves([find_run(reference, runs) for reference in run], output)
-    say(f"wrote {output}")
+    _tell(output, as_json)
+
+
+def _tell(output: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({"output": str(output)})
+    else:
+        say(f"wrote {output}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json
+from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json, say
+from actbench.errors import BadInput
 
 if TYPE_CHECKING:
     from actbench.store import Run
@@ -22,7 +23,12 @@ def list_(runs: RunsOption = RUNS, as_json: JsonOption = False) -> None:
     """
     from actbench.store import list_runs
 
-    rows = [_row(run) for run in list_runs(runs)]
+    rows = []
+    for run in list_runs(runs):
+        try:
+            rows.append(_row(run))
+        except (BadInput, KeyError) as error:
+            say(f"left out: {run.folder}: {error}")
     if as_json:
         print_json({"runs": rows})
         return

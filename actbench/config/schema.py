@@ -13,7 +13,6 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     Strict,
-    field_validator,
     model_serializer,
     model_validator,
 )
@@ -80,6 +79,12 @@ class GptSection(ModelSection):
     rope_theta: PositiveFloat = 10000.0
     tie_embeddings: bool = True
 
+    @model_validator(mode="after")
+    def _rotary_needs_pairs(self) -> GptSection:
+        if self.layout == "llama" and self.d_model // self.n_heads % 2:
+            raise ValueError(f"rotary positions need an even head width, not {self.d_model // self.n_heads}")
+        return self
+
 
 class BuiltinCorpus(Section):
     """English prose read at run time from Python's own documentation and the dependencies' docstrings."""
@@ -112,7 +117,10 @@ Corpus = Annotated[BuiltinCorpus | FilesCorpus | HubCorpus, Field(discriminator=
 
 
 class TokenizerSection(Section):
-    """A tokenizer trained on the training split, or read from `file` (tokenizer.json, vocab.txt or encoder.json)."""
+    """A tokenizer trained on the training split, or read from `file` (tokenizer.json, vocab.txt or encoder.json).
+
+    A file brings its own vocabulary: `vocab_size` is that of a trained one.
+    """
 
     kind: Literal["wordpiece", "byte_bpe"] = "byte_bpe"
     vocab_size: Annotated[int, Field(ge=300)] = 8192
@@ -153,7 +161,9 @@ class BudgetSection(Section):
     def _exactly_one(self) -> BudgetSection:
         given = [k for k in ("steps", "tokens", "minutes") if getattr(self, k) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of steps, tokens, minutes (given: {', '.join(given) or 'none'})")
+            raise ValueError(
+                f"give exactly one of steps, tokens, minutes (given: {', '.join(given) or 'none'}; null takes one back)"
+            )
         return self
 
 
@@ -231,13 +241,6 @@ class Recipe(Section):
     hardware: HardwareSection = HardwareSection()
     logging: LoggingSection = LoggingSection()
 
-    @field_validator("tokenizer")
-    @classmethod
-    def _file_fixes_size(cls, tokenizer: TokenizerSection) -> TokenizerSection:
-        if tokenizer.file is not None and "vocab_size" in tokenizer.model_fields_set:
-            raise ValueError("give either file or vocab_size: a tokenizer file fixes its size")
-        return tokenizer
-
     @property
     def tokens_per_step(self) -> int:
         """Tokens in one optimiser step."""
@@ -251,12 +254,23 @@ class Recipe(Section):
         return self.budget.steps
 
     def identity(self) -> dict[str, Any]:
-        """All that decides the run's result, as JSON data: everything but its name and what it logs."""
-        return self.model_dump(mode="json", exclude={"name", "logging"})
+        """All that decides the run's result, as JSON data: everything but its name and what it logs.
+
+        Paths are left out: the hashes of the text, the tokenizer and the activation's code stand for what they lead to.
+        """
+        paths = {"corpus": {"files"}, "tokenizer": {"file"}}
+        data = self.model_dump(mode="json", exclude={"name": True, "logging": True, **paths})
+        for slot in ("activation", "pooler_activation"):
+            if slot in data["model"]:
+                data["model"][slot]["name"] = data["model"][slot]["name"].rpartition(":")[2]
+        return data
 
 
 class FinetuneSettings(Section):
-    """How a pre-trained BERT is fine-tuned on one task. Defaults are RAFT's low-data protocol."""
+    """How a pre-trained BERT is fine-tuned on one task. Epochs, batch, rates and patience are RAFT's in low data.
+
+    `length` is an upper bound: a model pre-trained on shorter sequences has no positions beyond those.
+    """
 
     train_size: Positive | None = None  # None: all of the training set
     epochs: Positive = 20

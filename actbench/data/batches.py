@@ -32,11 +32,6 @@ class Sequences(Protocol):
         """The batch of those samples; `keys` holds one key a sample for whatever is random in it."""
         ...
 
-    @property
-    def scored_per_sequence(self) -> int:
-        """Tokens of one sequence that the loss is taken at."""
-        ...
-
 
 @dataclass(frozen=True)
 class MaskedSequences:
@@ -85,11 +80,6 @@ class CausalSequences:
     def __len__(self) -> int:
         return max(0, len(self.tokens) - 1) // self.length
 
-    @property
-    def scored_per_sequence(self) -> int:
-        """All positions."""
-        return self.length
-
     def batch(self, samples: np.ndarray, keys: Sequence[tuple[object, ...]]) -> Batch:
         """The batch of those samples; nothing in it is random."""
         rows = [self.tokens[s * self.length : (s + 1) * self.length + 1] for s in samples]
@@ -136,10 +126,8 @@ class TrainingStream:
 def fixed_batches(sequences: Sequences, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
     """The same sequences in the same order with the same masks for every run: `limit` of them, spread over the text.
 
-    No sequence is dropped: the last batch may be smaller. Raises BadInput when there is not one sequence.
+    No sequence is dropped: the last batch may be smaller.
     """
-    if len(sequences) == 0:
-        raise BadInput(Problem("the held-out text is shorter than one sequence", hint="raise validation.fraction"))
     order = keyed_generator("fixed order").permutation(len(sequences))[:limit]
     for start in range(0, len(order), batch_size):
         samples = order[start : start + batch_size]

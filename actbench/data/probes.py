@@ -12,10 +12,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
+from actbench.config.schema import Recipe
 from actbench.data.builtin import cached_documents
 from actbench.data.keys import keyed_generator
 from actbench.data.splitting import split_hash
@@ -239,6 +241,13 @@ _MAKERS: dict[str, Callable[[_Text, np.random.Generator], list[Example]]] = {
 }
 
 
-def built_in_probes(say: Callable[[str], None]) -> dict[str, TaskData]:
-    """The three tasks from the built-in corpus's documents that every recipe on it at least holds out."""
-    return build_probes(text for text in cached_documents(say) if split_hash(text) < BUILT_IN_FRACTION)
+@lru_cache(maxsize=2)
+def built_in_probes(fraction: float) -> dict[str, TaskData]:
+    """The three tasks from the built-in corpus's documents that a run holds out which holds out `fraction` of them."""
+    share = min(fraction, BUILT_IN_FRACTION)
+    return build_probes(text for text in cached_documents(lambda _: None) if split_hash(text) < share)
+
+
+def probes_for(recipe: Recipe) -> dict[str, TaskData]:
+    """The three tasks from built-in text that a model trained by this recipe has not seen."""
+    return built_in_probes(recipe.validation.fraction if recipe.corpus.source == "builtin" else BUILT_IN_FRACTION)

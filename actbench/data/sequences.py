@@ -24,11 +24,14 @@ class Split:
 
 
 def sequences_for(recipe: Recipe, tokens: TokenData) -> Split:
-    """Both splits, cut as the recipe says. Raises BadInput when the tokenizer lacks what the model needs."""
-    return Split(
+    """Both splits, cut as the recipe says. Raises BadInput when the tokenizer or the held-out text does not do."""
+    split = Split(
         cut(recipe, tokens.tokenizer_file, tokens.train),
         cut(recipe, tokens.tokenizer_file, tokens.validation),
     )
+    if len(split.validation) == 0:
+        raise BadInput(Problem("the held-out text is shorter than one sequence", hint="raise validation.fraction"))
+    return split
 
 
 def cut(recipe: Recipe, tokenizer_file: Path, tokens: np.ndarray) -> Sequences:

@@ -45,7 +45,7 @@ def likelihood(
     with torch.compiler.set_stance("force_eager"), autocast or nullcontext():
         for batch in batches:
             scores = model(**{key: value.to(device) for key, value in batch.items()})
-            nats += scores.double().sum().item()
+            nats += scores.cpu().double().sum().item()
             tokens += scores.numel()
     model.train(was_training)
     return Likelihood(nats, tokens)

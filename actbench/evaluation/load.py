@@ -31,8 +31,8 @@ def load(run: Run) -> Bert | Gpt:
     if run.manifest is None:
         raise BadInput(Problem(f"run {run.id} is not finished ({run.status})", hint="finish it with --resume"))
     path = run.folder / "model.safetensors"
-    if not path.exists():
-        raise BadInput(Problem("this run keeps no weights", where=str(run.folder)))
+    if run.kind != "pretrain" or not path.exists():
+        raise BadInput(Problem(f"run {run.id} keeps no weights", hint="only pre-trained runs do"))
     recipe = recipe_of(run)
     model = skeleton(recipe.model, int(run.info["data"]["vocabulary_size"]), recipe.batch.length)
     try:

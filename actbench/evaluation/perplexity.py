@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from actbench.config.schema import FilesCorpus
 from actbench.data.batches import fixed_batches
@@ -41,6 +42,7 @@ def perplexity(run: Run, files: list[str] | None, say: Callable[[str], None]) ->
     sequences = cut(recipe, run.folder / "tokenizer.json", np.asarray(tokens))
     if len(sequences) == 0:
         raise BadInput(Problem(f"{name}: shorter than one sequence of {recipe.batch.length} tokens"))
+    model.to("cuda" if torch.cuda.is_available() and recipe.hardware.device != "cpu" else "cpu")
     result = likelihood(model, fixed_batches(sequences, 32))
     causal = recipe.model.family == "gpt"
     return {

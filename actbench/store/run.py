@@ -85,6 +85,12 @@ class Run:
             return "running"
         return "failed" if (self.folder / "failure.json").exists() else "interrupted"
 
+    @property
+    def failure(self) -> str:
+        """Why the last try failed; empty when it did not."""
+        path = self.folder / "failure.json"
+        return str(_read_json(path)["reason"]) if path.exists() else ""
+
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl in order. A torn last line, left by a kill in mid-write, is left out."""
         return list(read_rows(self.folder / "metrics.jsonl"))
@@ -117,6 +123,7 @@ def list_runs(root: Path) -> list[Run]:
 def find_run(reference: str, root: Path) -> Run:
     """The run that `reference` means: a folder, a run's name, or a beginning that only one run has.
 
+    What was fine-tuned from a run begins with that run's name and does not make it ambiguous.
     Raises BadInput, naming the nearest, when there is none or more than one.
     """
     folder = Path(reference)
@@ -126,7 +133,7 @@ def find_run(reference: str, root: Path) -> Run:
     if reference in runs:
         return runs[reference]
     matches = [id_ for id_ in runs if id_.startswith(reference)]
-    if len(matches) == 1:
+    if matches and all(id_.startswith(matches[0]) for id_ in matches):  # sorted: a parent stands before its own
         return runs[matches[0]]
     if matches:
         raise BadInput(Problem(f"'{reference}' could be any of {len(matches)} runs", hint=", ".join(matches[:6])))

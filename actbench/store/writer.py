@@ -31,7 +31,6 @@ class RunWriter:
         """Writes run.json: what the run is, before it starts."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self.folder / "run.json", {"format": FORMAT, "id": self.folder.name, "created": now, **info})
-        (self.folder / "checkpoints").mkdir(exist_ok=True)
 
     def log(self, row: dict[str, Any]) -> None:
         """Appends one row to metrics.jsonl in a single write."""
@@ -45,6 +44,10 @@ class RunWriter:
             with replacing(self.metrics_path) as temporary:
                 temporary.write_text("".join(kept), encoding="utf-8")
 
+    def begin(self) -> None:
+        """A new try: what a former one failed of is no longer the run's state."""
+        (self.folder / "failure.json").unlink(missing_ok=True)
+
     def fail(self, reason: str) -> None:
         """Records why the run could not finish."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -52,7 +55,7 @@ class RunWriter:
 
     def commit(self, summary: dict[str, Any]) -> Run:
         """Writes the manifest, after which the run is finished and immutable."""
-        (self.folder / "failure.json").unlink(missing_ok=True)
+        self.begin()
         self._flush_metrics()
         files = {
             str(path.relative_to(self.folder)): sha256(path)
@@ -80,6 +83,8 @@ def claim(folder: Path) -> Iterator[RunWriter]:
     except Timeout:
         raise BadInput(Problem(f"another process is training {folder}", hint="wait for it, or stop it first")) from None
     try:
+        for leftover in folder.rglob(".*.partial"):  # of a process killed in mid-write
+            leftover.unlink()
         yield RunWriter(folder)
     finally:
         lock.release()

@@ -12,7 +12,7 @@ from pydantic import Field
 from actbench.config import FinetuneSettings, Recipe
 from actbench.config.resolve import Source, merge, override_source, read_chain, recipe_from, validate
 from actbench.config.schema import Section
-from actbench.errors import BadInput, Problem
+from actbench.errors import BadInput, Problem, nearest
 
 
 class ProbesFollowUp(Section):
@@ -69,15 +69,21 @@ def load_study(path: Path) -> LoadedStudy:
         except BadInput as error:
             problems += [_placed(problem, place, f"experiments.{i}.recipe") for problem in error.problems]
             continue
+        before = len(jobs)
         for combination in _combinations(experiment):
             merged = base
             for key, value in combination.items():
                 axis_place = source.place(f"experiments.{i}.axes.{key}")
                 merged = merge(merged, override_source(key, value, axis_place))
             jobs += _job(merged, experiment, problems)
-        if experiment.probes and jobs and jobs[-1].recipe.model.family != "bert":
-            where = source.place(f"experiments.{i}.probes")
-            problems.append(Problem("only a BERT can be fine-tuned", where, f"experiments.{i}.probes"))
+        made = jobs[before:]
+        if experiment.probes and any(job.recipe.model.family != "bert" for job in made):
+            key = f"experiments.{i}.probes"
+            problems.append(Problem("only a BERT can be fine-tuned", source.place(key), key))
+        used = {job.recipe.model.activation.name for job in made}
+        if made and study.baseline not in used:
+            message = f"no run of experiment {i + 1} has the baseline's activation, '{study.baseline}'"
+            problems.append(Problem(message, place, f"experiments.{i}", nearest(study.baseline, sorted(used))))
     if problems:
         raise BadInput(list(dict.fromkeys(problems)))
     return LoadedStudy(study, jobs)

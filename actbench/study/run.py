@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from actbench.data.probes import probes_for
 from actbench.errors import ActbenchError, Interrupted
+from actbench.evaluation.load import recipe_of
 from actbench.report.page import write_report
 from actbench.store import Run
 from actbench.study.file import Job, LoadedStudy, ProbesFollowUp
-from actbench.training.plan import Plan, plan
+from actbench.training.finetune_plan import FinetunePlan, plan_finetuning
+from actbench.training.plan import plan
 
 Say = Callable[[str], None]
 
@@ -45,39 +48,44 @@ def run_study(loaded: LoadedStudy, runs: Path, say: Say) -> Outcome:
     """
     study = loaded.study
     outcome = Outcome(runs / study.name / "report.html")
-    pretrained: list[Run] = []
-    finetuned: list[Run] = []
+    finished: list[Run] = []
     for number, job in enumerate(loaded.jobs, start=1):
         planned = plan(job.recipe, runs, _quiet(say))
-        if Run(planned.folder).manifest is None:
-            say(f"[{number}/{len(loaded.jobs)}] {planned.folder.name}")
+        run = Run(planned.folder)
+        if run.manifest is None:
+            say(f"[{number}/{len(loaded.jobs)}] {run.id}")
             reason = _in_process(_pretrain, job, runs)
-            if reason:
-                outcome.failed[planned.folder.name] = reason
-                say(f"{planned.folder.name} failed: {reason}")
+            run = Run(planned.folder)
+            if run.manifest is None:
+                outcome.failed[run.id] = reason
+                say(f"{run.id} failed: {reason}")
                 continue
-        pretrained.append(Run(planned.folder))
+        finished.append(run)
         if job.probes:
-            done, reason = _follow_up(planned, job.probes, runs, say)
-            finetuned += done
-            if reason:
-                outcome.failed[f"{planned.folder.name} probes"] = reason
-    outcome.finished = len(pretrained) + len(finetuned)
-    say(f"writing {outcome.report}")
-    write_report(outcome.report.parent, study.title, study.about, [*pretrained, *finetuned], study.baseline)
+            finished += _follow_up(run, job.probes, runs, outcome)
+    outcome.finished = len(finished)
+    if finished:
+        say(f"writing {outcome.report}")
+        write_report(outcome.report.parent, study.title, study.about, finished, study.baseline)
     return outcome
 
 
-def _follow_up(planned: Plan, probes: ProbesFollowUp, runs: Path, say: Say) -> tuple[list[Run], str]:
-    from actbench.data.probes import built_in_probes
-    from actbench.training.finetune_plan import plan_finetuning
-
-    tasks = built_in_probes(_quiet(say)).values()
-    plans = list(plan_finetuning(Run(planned.folder), tasks, probes.seeds, probes.settings, runs))
+def _follow_up(run: Run, probes: ProbesFollowUp, runs: Path, outcome: Outcome) -> list[Run]:
+    """Fine-tunes a finished run; notes what failed in `outcome` and returns what finished."""
+    plans = _probe_plans(run, probes, runs)
     reason = ""
-    if not all(plan.run.manifest for plan in plans):
-        reason = _in_process(_finetune, planned.folder, probes, runs)
-    return [plan.run for plan in plans if (plan.folder / "manifest.json").exists()], reason
+    if not all(planned.run.manifest for planned in plans):
+        reason = _in_process(_finetune, run.folder, probes, runs)
+    done = [planned.run for planned in plans if planned.run.manifest]
+    for planned in plans:
+        if planned.run.manifest is None:
+            outcome.failed[planned.run.id] = planned.run.failure or reason or "not reached"
+    return done
+
+
+def _probe_plans(run: Run, probes: ProbesFollowUp, runs: Path) -> list[FinetunePlan]:
+    tasks = probes_for(recipe_of(run)).values()
+    return plan_finetuning(run, tasks, probes.seeds, probes.settings, runs)
 
 
 def _pretrain(job: Job, runs: Path) -> None:
@@ -87,13 +95,9 @@ def _pretrain(job: Job, runs: Path) -> None:
 
 
 def _finetune(parent: Path, probes: ProbesFollowUp, runs: Path) -> None:
-    from actbench.data.probes import built_in_probes
     from actbench.training.finetune import finetune
-    from actbench.training.finetune_plan import plan_finetuning
 
-    tasks = built_in_probes(_silent).values()
-    plans = plan_finetuning(Run(parent), tasks, probes.seeds, probes.settings, runs)
-    for _ in finetune(plans, save_weights=False, say=_tell):
+    for _ in finetune(_probe_plans(Run(parent), probes, runs), _tell):
         pass
 
 

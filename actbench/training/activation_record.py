@@ -13,7 +13,7 @@ from actbench.config.schema import BertSection, GptSection
 from actbench.data.batches import Batch
 from actbench.nn.build import activation_slots
 
-SAMPLE = 4096  # values kept of each slot's inputs: enough for a histogram, small enough to keep with every run
+SAMPLE = 8192  # values kept of each slot's inputs: enough for a histogram, small enough to keep with every run
 
 
 def coefficients(model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -39,17 +39,20 @@ def describe(model: nn.Module, config: BertSection | GptSection, initial: dict[s
 
 @torch.no_grad()
 def sample_inputs(model: nn.Module, batch: Batch, autocast: AbstractContextManager[None]) -> dict[str, Tensor]:
-    """What each activation receives on one batch: {slot: up to SAMPLE values in fp32}, evenly spaced over all.
+    """What each activation receives on one batch: {slot: (R, F) in fp32}, whole rows, evenly spaced over the tokens.
 
-    A gated activation's sample is its gate's input. Slots that the batch does not reach are left out.
+    R is such that about SAMPLE values are kept. A gated activation's sample is its gate's input. Slots that the batch
+    does not reach are left out.
     """
     device = next(model.parameters()).device
     samples: dict[str, Tensor] = {}
 
     def watch(slot: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            values = inputs[0].detach().float().flatten()
-            samples[slot] = values[:: max(1, values.numel() // SAMPLE)][:SAMPLE].cpu().contiguous()
+            rows = inputs[0].detach().float().flatten(0, -2)
+            wanted = min(len(rows), max(1, SAMPLE // rows.shape[-1]))
+            chosen = torch.linspace(0, len(rows) - 1, wanted, device=rows.device).long()
+            samples[slot] = rows[chosen].cpu().contiguous()
 
         return hook
 

@@ -12,7 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from safetensors.torch import save_file, save_model
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,7 +25,7 @@ from actbench.config.schema import (
 )
 from actbench.data.encoding import EncodedExamples, batches, encode, epoch_order, evaluation_order, in_original_order
 from actbench.data.tasks import Example, Task
-from actbench.errors import RunFailed
+from actbench.errors import Interrupted, RunFailed
 from actbench.evaluation.load import load, recipe_of
 from actbench.evaluation.metrics import score
 from actbench.nn.bert import Bert, BertClassifier
@@ -39,9 +39,12 @@ from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.hardware import Hardware, choose
 from actbench.training.optimizer import make_optimizer, set_learning_rates
 from actbench.training.plan import Say
+from actbench.training.signals import Stop, stoppable
 from actbench.training.trainer import quiet_trainer
 
 Batch = dict[str, Tensor]
+
+STOPPED = "stopped; what is finished stands, and the same command does the rest"
 
 
 class FinetuneModule(pl.LightningModule):
@@ -82,7 +85,7 @@ class FinetuneModule(pl.LightningModule):
 
     def mean_loss(self) -> float:
         """The mean loss since the last call. Raises RunFailed when it is not a number."""
-        loss = torch.stack(self.losses).double().mean().item()
+        loss = torch.stack(self.losses).float().cpu().double().mean().item()
         self.losses.clear()
         if not np.isfinite(loss):
             raise RunFailed(f"the loss is no longer finite at step {self.trainer.global_step}")
@@ -109,10 +112,21 @@ class Epochs:
 class Selection(pl.Callback):
     """After each epoch: scores the selection set, keeps the best weights, stops when nothing has improved for long."""
 
-    def __init__(self, writer: RunWriter, examples: EncodedExamples, hardware: Hardware):
-        self.writer, self.examples, self.hardware = writer, examples, hardware
+    def __init__(self, writer: RunWriter, examples: EncodedExamples, hardware: Hardware, stop: Stop):
+        self.writer, self.examples, self.hardware, self.stop = writer, examples, hardware, stop
         self.best_score, self.best_epoch = -np.inf, 0
         self.best: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Listens to signals anew: Lightning has just taken them over."""
+        self.stop.listen()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, batch_index: int
+    ) -> None:
+        """Obeys a signal. A fine-tuning run is short: it keeps no state and starts over."""
+        if self.stop.number is not None:
+            raise Interrupted(self.stop.number, STOPPED)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Scores the epoch that just ended."""
@@ -128,28 +142,34 @@ class Selection(pl.Callback):
         trainer.should_stop = patience is not None and epoch - self.best_epoch >= patience
 
 
-def finetune(plans: Iterable[FinetunePlan], *, save_weights: bool, say: Say) -> Iterator[Run]:
-    """Runs the plans in order and yields each finished run; those found finished are not repeated.
+def finetune(plans: Iterable[FinetunePlan], say: Say) -> Iterator[Run]:
+    """Runs the plans in order and yields each run; those found finished are not repeated.
 
-    Raises RunFailed when a loss stops being a number; the runs before it stand.
+    A run whose loss stops being a number is yielded unfinished, its reason recorded, and stops no other.
+    Raises Interrupted after a signal: the runs before it stand.
     """
     for plan in plans:
-        if plan.run.manifest is not None:
-            yield plan.run
-            continue
-        with claim(plan.folder) as writer:
+        if plan.run.manifest is None:
+            say(f"{plan.run.id}: {_finetune(plan)}")
+        yield plan.run
+
+
+def _finetune(plan: FinetunePlan) -> str:
+    """Runs one plan and returns how it ended, in a few words."""
+    with claim(plan.folder) as writer:
+        if plan.run.manifest is None:  # another process may have finished it meanwhile
+            writer.begin()
             writer.metrics_path.unlink(missing_ok=True)
             try:
-                run = _finetune_one(plan, writer, save_weights)
+                _finetune_one(plan, writer)
             except RunFailed as error:
                 writer.fail(str(error))
-                raise
-        headline = run.summary["headline"]
-        say(f"{run.id}: {headline['metric']} {headline['value']:.4f}")
-        yield run
+                return f"failed: {error}"
+    headline = plan.run.summary["headline"]
+    return f"{headline['metric']} {headline['value']:.4f}"
 
 
-def _finetune_one(plan: FinetunePlan, writer: RunWriter, save_weights: bool) -> Run:
+def _finetune_one(plan: FinetunePlan, writer: RunWriter) -> None:
     began = time.perf_counter()
     task, settings, recipe = plan.data.task, plan.settings, recipe_of(plan.parent)
     hardware = choose(HardwareSection(device=recipe.hardware.device, precision=settings.precision, compile="never"))
@@ -160,14 +180,16 @@ def _finetune_one(plan: FinetunePlan, writer: RunWriter, save_weights: bool) -> 
     initial = coefficients(model.encoder)
     epochs = Epochs(train, settings.batch_size, plan.seed)
     module = FinetuneModule(model, task, settings, plan.seed, settings.epochs * len(epochs))
-    chooser = Selection(writer, selection, hardware)
-    quiet_trainer(hardware, chooser, max_epochs=settings.epochs).fit(module, epochs)
+    with stoppable(STOPPED) as stop:
+        chooser = Selection(writer, selection, hardware, stop)
+        quiet_trainer(hardware, chooser, max_epochs=settings.epochs).fit(module, epochs)
     model.load_state_dict(chooser.best)
+    model.to(hardware.device)  # Lightning takes the model off the device when it has finished
     tests = {name: _encoded(plan.parent, tuple(examples), length) for name, examples in plan.data.evaluation.items()}
     scores = {name: score(task, predict(model, test, task, hardware), test.labels) for name, test in tests.items()}
-    _save(plan, writer, model, initial, hardware, train, save_weights)
+    _save(plan, writer, model, initial, hardware, train)
     first = next(iter(scores.values()))
-    return writer.commit(
+    writer.commit(
         {
             "task": task.name,
             "scores": scores,
@@ -230,7 +252,7 @@ def _describe(plan: FinetunePlan, writer: RunWriter, hardware: Hardware) -> None
             "task": {**asdict(plan.data.task), "headline": plan.data.task.headline},
             "finetune": plan.settings.model_dump(mode="json"),
             "finetune_seed": plan.seed,
-            "data": plan.data.facts,
+            "data": {"hash": plan.data_hash, **plan.data.facts},
             "hardware": hardware.facts(),
             "environment": environment(),
         }
@@ -244,7 +266,6 @@ def _save(
     initial: dict[str, Any],
     hardware: Hardware,
     train: EncodedExamples,
-    save_weights: bool,
 ) -> None:
     recipe = recipe_of(plan.parent)
     write_json(writer.folder / "activations.json", describe(model.encoder, recipe.model, initial))
@@ -255,6 +276,3 @@ def _save(
     inputs = {key: torch.from_numpy(batch[key]) for key in ("tokens", "segments", "attention")}
     with replacing(writer.folder / "activation_inputs.safetensors") as temporary:
         save_file(sample_inputs(model, inputs, hardware.autocast()), str(temporary))
-    if save_weights:
-        with replacing(writer.folder / "model.safetensors") as temporary:
-            save_model(model, str(temporary))

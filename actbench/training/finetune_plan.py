@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ class FinetunePlan:
     folder: Path
 
     @property
+    def data_hash(self) -> str:
+        """Stands for all text the run learned from or is tested on: its parent's and the task's."""
+        parent = self.parent.info["data"]["hash"]
+        return identity_hash({"parent": parent, "examples": _example_hashes(self.data)})
+
+    @property
     def run(self) -> Run:
         """The run this plan leads to, finished or not."""
         return Run(self.folder)
@@ -40,14 +47,6 @@ class FinetunePlan:
         """
         N = self.settings.train_size
         if N is not None:
-            if len(self.data.train) < 2 * N:
-                raise BadInput(
-                    Problem(
-                        f"{self.data.task.name} has {len(self.data.train)} training examples: too few for {N} to learn "
-                        f"from and {N} to choose the epoch with",
-                        hint=f"a train size of at most {len(self.data.train) // 2}",
-                    )
-                )
             drawn = sample(self.data.train, 2 * N, self.seed)
             return drawn[:N], drawn[N:]
         shuffled = sample(self.data.train, len(self.data.train), SPLIT_SEED)
@@ -57,19 +56,21 @@ class FinetunePlan:
 
 def plan_finetuning(
     parent: Run, tasks: Iterable[TaskData], seeds: Iterable[int], settings: FinetuneSettings, runs: Path
-) -> Iterator[FinetunePlan]:
-    """One plan for each task and seed. Raises BadInput when the parent cannot be fine-tuned."""
+) -> list[FinetunePlan]:
+    """One plan for each task and seed. Raises BadInput when the parent or a task cannot be used."""
     if parent.kind != "pretrain" or recipe_of(parent).model.family != "bert":
         raise BadInput(Problem(f"{parent.id} is not a pre-trained BERT", hint="fine-tuning starts from one"))
     if parent.manifest is None:
         raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
-    seeds = list(seeds)
+    tasks, plans = list(tasks), []
     for data in tasks:
-        for seed in seeds:
-            identity = _identity(parent, data, settings, seed)
-            size = settings.train_size or "all"
-            name = f"{parent.id}-{data.task.name}-{size}-s{seed}-{identity_hash(identity)}"
-            yield FinetunePlan(parent, data, settings, seed, runs / name)
+        _check_size(data, settings)
+    for data, seed in itertools.product(tasks, list(seeds)):
+        size = settings.train_size or "all"
+        hashed = identity_hash(_identity(parent, data, settings, seed))
+        folder = runs / f"{parent.id}-{data.task.name}-{size}-s{seed}-{hashed}"
+        plans.append(FinetunePlan(parent, data, settings, seed, folder))
+    return plans
 
 
 def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int) -> dict[str, Any]:
@@ -78,7 +79,23 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
         "kind": "finetune",
         "parent": parent.manifest["files"]["model.safetensors"],
         "task": data.task.name,
-        "data": data.facts,
+        "data": _example_hashes(data),
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
     }
+
+
+def _check_size(data: TaskData, settings: FinetuneSettings) -> None:
+    N, available = settings.train_size, len(data.train)
+    if N is not None and available < 2 * N:
+        raise BadInput(
+            Problem(
+                f"{data.task.name} has {available} training examples: too few for {N} to learn from and {N} to choose "
+                "the epoch with",
+                hint=f"a train size of at most {available // 2}",
+            )
+        )
+
+
+def _example_hashes(data: TaskData) -> dict[str, str]:
+    return {split: facts["examples_sha256"] for split, facts in data.facts["splits"].items()}

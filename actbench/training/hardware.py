@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -47,9 +48,9 @@ def choose(section: HardwareSection) -> Hardware:
     precision = section.precision
     if precision == "auto":
         precision = "bf16" if bf16_is_faster(device) else "fp32"
-    compiler = device == "cuda" or (device == "cpu" and shutil.which("c++") is not None)
+    compiler = _compiler(device)
     if section.compile == "always" and not compiler:
-        raise BadInput(Problem("no C++ compiler found", key="hardware.compile", hint="use auto or never"))
+        raise BadInput(Problem(f"no compiler found for {device}", key="hardware.compile", hint="use auto or never"))
     compiled = compiler and section.compile != "never"
     return Hardware(device, precision, compiled, torch.get_num_threads())
 
@@ -62,6 +63,13 @@ def bf16_is_faster(device: str) -> bool:
         flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))
     return False
+
+
+def _compiler(device: str) -> bool:
+    """torch compiles with a C++ compiler for the CPU, with triton and a C compiler for CUDA."""
+    if device == "cuda":
+        return find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
+    return device == "cpu" and shutil.which("c++") is not None
 
 
 def compile_blocks(model: nn.Module) -> None:

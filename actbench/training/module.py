@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning.pytorch as pl
@@ -51,13 +52,18 @@ class PretrainModule(pl.LightningModule):
 
     def mean_loss(self) -> float:
         """The mean training loss since the last call. Raises RunFailed when it is not a number."""
-        loss = torch.stack(self.losses).double().mean().item()
+        loss = torch.stack(self.losses).float().cpu().double().mean().item()
         self.losses.clear()
-        if not torch.isfinite(torch.tensor(loss)) or not torch.isfinite(self.grad_norm):
+        if not math.isfinite(loss) or not torch.isfinite(self.grad_norm):
             raise RunFailed(f"the loss or its gradient is no longer finite at step {self.trainer.global_step}")
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A state that is not finite is never saved over a good one."""
-        if self.losses:
-            self.mean_loss()
+        """Keeps the losses not logged yet. Raises RunFailed rather than save weights that are not finite."""
+        if not all(torch.isfinite(parameter).all() for parameter in self.parameters()):
+            raise RunFailed(f"the weights are no longer finite at step {self.trainer.global_step}")
+        checkpoint["unlogged_losses"] = self.losses
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the losses not logged yet up again."""
+        self.losses = list(checkpoint["unlogged_losses"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from actbench import activations
 from actbench.config import Recipe
+from actbench.data.batches import Batch, Sequences, TrainingStream, fixed_batches
 from actbench.data.packing import TokenData, prepare
+from actbench.data.sequences import sequences_for
+from actbench.errors import BadInput, Problem
 from actbench.nn.build import size
 from actbench.store import identity_hash
 from actbench.training.hardware import Hardware, choose
@@ -27,6 +31,13 @@ class Plan:
     folder: Path
     model: dict[str, Any]
     hardware: Hardware
+    stream: TrainingStream
+    validation: Sequences
+
+    def validation_batches(self, limit: int | None = None) -> Iterator[Batch]:
+        """The held-out sequences that the run validates on, or the first `limit` of them."""
+        size = self.recipe.batch.sequences // self.recipe.batch.accumulate
+        return fixed_batches(self.validation, size, limit or self.recipe.validation.sequences)
 
     def facts(self) -> dict[str, Any]:
         """What `--dry-run` shows, as JSON data."""
@@ -51,12 +62,17 @@ class Plan:
 def plan(recipe: Recipe, runs: Path, say: Say) -> Plan:
     """Prepares the tokens and works out all that is known before training. Raises BadInput where it cannot run."""
     hardware = choose(recipe.hardware)
+    if recipe.logging.tensorboard and find_spec("tensorboard") is None:
+        hint = "pip install 'actbench[tensorboard]'"
+        raise BadInput(Problem("tensorboard is not installed", key="logging.tensorboard", hint=hint))
     tokens = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
     identity = {"kind": "pretrain", "recipe": recipe.identity(), "data": tokens.hash, "code": _plug_in_hashes(recipe)}
     label = recipe.model.activation.name.rpartition(":")[2].lower()
     folder = runs / f"{recipe.name}-{label}-s{recipe.seed}-{identity_hash(identity)}"
     model = size(recipe.model, int(tokens.facts["vocabulary_size"]), recipe.batch.length)
-    return Plan(recipe, tokens, folder, model, hardware)
+    sequences = sequences_for(recipe, tokens)
+    stream = TrainingStream(sequences.train, recipe.batch.sequences // recipe.batch.accumulate, recipe.seed)
+    return Plan(recipe, tokens, folder, model, hardware, stream, sequences.validation)
 
 
 def plug_in_files(recipe: Recipe) -> dict[str, Path]:

@@ -7,13 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from safetensors.torch import save_file, save_model
 
 from actbench.config import Recipe, dump
-from actbench.data.batches import TrainingStream, fixed_batches
-from actbench.data.sequences import sequences_for
 from actbench.errors import BadInput, Problem, RunFailed
 from actbench.evaluation.likelihood import likelihood
 from actbench.nn.bert import Bert
@@ -22,11 +19,12 @@ from actbench.nn.gpt import Gpt
 from actbench.store import Run, RunWriter, claim, environment
 from actbench.store.atomic import replacing, write_json, write_text
 from actbench.training.activation_record import coefficients, describe, sample_inputs
-from actbench.training.hardware import Hardware, compile_blocks
+from actbench.training.hardware import compile_blocks
 from actbench.training.module import PretrainModule
 from actbench.training.plan import Plan, Say, plug_in_files
 from actbench.training.progress import Display, display
-from actbench.training.recorder import Recorder, signals_restored
+from actbench.training.recorder import Recorder, share_done
+from actbench.training.signals import stoppable
 from actbench.training.trainer import quiet_trainer
 
 
@@ -41,10 +39,14 @@ def pretrain(planned: Plan, *, resume: bool, say: Say) -> Run:
         say(f"{run.id} is finished already: nothing to do")
         return run
     with claim(planned.folder) as writer:
+        if Run(planned.folder).manifest is not None:  # another process has finished it meanwhile
+            return Run(planned.folder)
         if writer.checkpoint.exists() and not resume:
             raise BadInput(
                 Problem(f"{planned.folder} was begun and not finished", hint="--resume goes on, or remove the folder")
             )
+        if planned.hardware.device == "cpu" and not planned.hardware.compiled:
+            say("not compiled: slower, and otherwise the same")
         try:
             return _train(planned, writer, display())
         except RunFailed as error:
@@ -54,55 +56,71 @@ def pretrain(planned: Plan, *, resume: bool, say: Say) -> Run:
 
 def _train(planned: Plan, writer: RunWriter, shown: Display) -> Run:
     recipe, hardware = planned.recipe, planned.hardware
-    _describe(planned, writer)
-    sequences = sequences_for(recipe, planned.tokens)
-    micro_batch = recipe.batch.sequences // recipe.batch.accumulate
-    stream = TrainingStream(sequences.train, micro_batch, recipe.seed)
+    checkpoint = _checkpoint(planned, writer)
+    if checkpoint is None:
+        _describe(planned, writer)
+    writer.begin()
     model = build(recipe.model, planned.vocab_size, recipe.batch.length, recipe.seed)
     initial = coefficients(model)
     if hardware.compiled:
         compile_blocks(model)
 
     def validate() -> float:
-        batches = fixed_batches(sequences.validation, micro_batch, recipe.validation.sequences)
-        return likelihood(model, batches, hardware.autocast()).loss
+        return likelihood(model, planned.validation_batches(), hardware.autocast()).loss
 
-    recorder = Recorder(recipe, writer, validate, shown, _tensorboard(recipe, writer))
+    step = checkpoint["global_step"] if checkpoint else 0
+    planned.stream.position = step * recipe.batch.accumulate
     module = PretrainModule(model, recipe)
-    checkpoint = torch_checkpoint(writer.checkpoint)
-    done = checkpoint["global_step"] if checkpoint else 0
-    stream.position = done * recipe.batch.accumulate
-    shown.start(
-        f"{planned.folder.name}: {planned.model['parameters']:,} parameters", done / (recipe.total_steps or done or 1)
-    )
-    try:
-        with signals_restored():
-            _trainer(recipe, hardware, recorder).fit(
-                module, stream, ckpt_path=writer.checkpoint if checkpoint else None
-            )
-    finally:
-        shown.stop()
-    _save_results(writer, model, initial, sequences.validation, planned)
+    with stoppable("stopped before the first step was done; --resume goes on") as stop:
+        recorder = Recorder(recipe, writer, validate, shown, stop, _tensorboard(recipe, writer, step))
+        if checkpoint:
+            recorder.load_state_dict(checkpoint["callbacks"][recorder.state_key])
+        done = share_done(recipe, step, recorder.seconds)
+        shown.start(f"{planned.folder.name}: {planned.model['parameters']:,} parameters", done)
+        try:
+            if done < 1:
+                _fit(planned, module, recorder, writer.checkpoint if checkpoint else None)
+            elif checkpoint:  # stopped between the last step and the manifest
+                module.load_state_dict(checkpoint["state_dict"])
+        finally:
+            shown.stop()
+            if recorder.tensorboard is not None:
+                recorder.tensorboard.close()
+    _save_results(writer, model.to(hardware.device), initial, planned)
     return writer.commit(_summary(planned, recorder, writer))
 
 
-def _trainer(recipe: Recipe, hardware: Hardware, recorder: Recorder) -> pl.Trainer:
-    steps = recipe.total_steps or -1
-    return quiet_trainer(
-        hardware, recorder, max_steps=steps, max_epochs=-1, accumulate_grad_batches=recipe.batch.accumulate
+def _fit(planned: Plan, module: PretrainModule, recorder: Recorder, checkpoint: Path | None) -> None:
+    recipe = planned.recipe
+    trainer = quiet_trainer(
+        planned.hardware,
+        recorder,
+        max_steps=recipe.total_steps or -1,
+        max_epochs=-1,
+        accumulate_grad_batches=recipe.batch.accumulate,
     )
+    trainer.fit(module, planned.stream, ckpt_path=checkpoint)
 
 
-def torch_checkpoint(path: Path) -> dict[str, Any] | None:
-    """A checkpoint's content, or None when there is none. Raises BadInput when it cannot be read."""
+def _checkpoint(planned: Plan, writer: RunWriter) -> dict[str, Any] | None:
+    """The state to go on from, or None. Raises BadInput when it cannot be read or was made on other hardware."""
+    path = writer.checkpoint
     if not path.exists():
         return None
     try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise BadInput(
-            Problem(f"damaged checkpoint: {error}", where=str(path), hint="remove the run's folder")
-        ) from None
+        hint = "remove the run's folder to start over"
+        raise BadInput(Problem(f"damaged checkpoint: {error}", where=str(path), hint=hint)) from None
+    began, now = Run(writer.folder).info["hardware"], planned.hardware.facts()
+    for key in ("device", "precision"):
+        if began[key] != now[key]:
+            raise BadInput(
+                Problem(
+                    f"{writer.folder.name} was begun with {key} {began[key]}, this is {now[key]}", key=f"hardware.{key}"
+                )
+            )
+    return checkpoint
 
 
 def _describe(planned: Plan, writer: RunWriter) -> None:
@@ -124,13 +142,11 @@ def _describe(planned: Plan, writer: RunWriter) -> None:
     )
 
 
-def _save_results(
-    writer: RunWriter, model: Bert | Gpt, initial: dict[str, Any], validation: Any, planned: Plan
-) -> None:
+def _save_results(writer: RunWriter, model: Bert | Gpt, initial: dict[str, Any], planned: Plan) -> None:
     with replacing(writer.folder / "model.safetensors") as temporary:
         save_model(model, str(temporary))
     write_json(writer.folder / "activations.json", describe(model, planned.recipe.model, initial))
-    batch = next(fixed_batches(validation, 16, 16))
+    batch = next(planned.validation_batches(limit=16))
     with replacing(writer.folder / "activation_inputs.safetensors") as temporary:
         save_file(sample_inputs(model, batch, planned.hardware.autocast()), str(temporary))
 
@@ -161,15 +177,9 @@ def peak_memory_bytes(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _tensorboard(recipe: Recipe, writer: RunWriter) -> Any:
+def _tensorboard(recipe: Recipe, writer: RunWriter, step: int) -> Any:
     if not recipe.logging.tensorboard:
         return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise BadInput(
-            Problem(
-                "tensorboard is not installed", key="logging.tensorboard", hint="pip install 'actbench[tensorboard]'"
-            )
-        ) from None
-    return SummaryWriter(str(writer.folder / "tensorboard"))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(writer.folder / "tensorboard"), purge_step=step + 1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,13 @@ import lightning.pytorch as pl
 
 from actbench.config.schema import Recipe
 from actbench.data.batches import Batch
-from actbench.errors import Interrupted
+from actbench.errors import Interrupted, RunFailed
 from actbench.store.atomic import replacing
 from actbench.store.writer import RunWriter
+from actbench.training.activation_record import coefficients
 from actbench.training.module import PretrainModule
 from actbench.training.progress import Display
+from actbench.training.signals import Stop
 
 
 class Recorder(pl.Callback):
@@ -30,12 +30,12 @@ class Recorder(pl.Callback):
         writer: RunWriter,
         validate: Callable[[], float],
         display: Display,
+        stop: Stop,
         tensorboard: Any = None,
     ):
         self.recipe, self.writer, self.validate, self.display = recipe, writer, validate, display
-        self.tensorboard = tensorboard
+        self.stop, self.tensorboard = stop, tensorboard
         self.seconds = 0.0  # spent training, without validations and saves
-        self.signal_number: int | None = None
         self._warm: tuple[int, float] | None = None  # (step, seconds) at the first log: compiling is over by then
         self._mark = 0.0
 
@@ -50,9 +50,7 @@ class Recorder(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Starts the clock, and drops rows that a resumed run is going to write again."""
         self.writer.keep_metrics_until(trainer.global_step)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._on_signal)  # after Lightning's own, whose SIGTERM ends with exit code 0
+        self.stop.listen()
         self._set_progress(trainer, module)
         self._mark = time.perf_counter()
 
@@ -72,26 +70,25 @@ class Recorder(pl.Callback):
             self._log_training(step, module)
         if last or step % self.recipe.validation.every_steps == 0:
             self._log_validation(step, module)
-        if last or self.signal_number or step % self.recipe.checkpoint.every_steps == 0:
+        stop = self.stop.number  # read once: a signal may come between the next two lines
+        if last or stop or step % self.recipe.checkpoint.every_steps == 0:
             save_checkpoint(trainer, self.writer.checkpoint)
-        if self.signal_number and not last:
-            raise Interrupted(self.signal_number, f"stopped at step {step}; --resume goes on from there")
+        if stop and not last:
+            raise Interrupted(stop, f"stopped at step {step}; --resume goes on from there")
         trainer.should_stop = last
         self._mark = time.perf_counter()
 
     def tokens_per_second(self, step: int) -> float:
         """Since the first logged step, or since the start before that."""
         first_step, first_seconds = self._warm or (0, 0.0)
+        if step == first_step:
+            first_step, first_seconds = 0, 0.0
         return (step - first_step) * self.recipe.tokens_per_step / max(1e-9, self.seconds - first_seconds)
 
     def _set_progress(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        total = self.recipe.total_steps
-        if total is not None:
-            done, half = trainer.global_step / total, 0.5 / total
-        else:
-            assert self.recipe.budget.minutes is not None
-            done, half = self.seconds / (60 * self.recipe.budget.minutes), 0.0
+        done = share_done(self.recipe, trainer.global_step, self.seconds)
         # Rates are taken at the middle of a step, so that neither the first nor the last step has rate zero.
+        half = 0.5 / self.recipe.total_steps if self.recipe.total_steps else 0.0
         module.progress = 1.0 if done >= 1 else done + half
 
     def _log_training(self, step: int, module: PretrainModule) -> None:
@@ -109,16 +106,13 @@ class Recorder(pl.Callback):
 
     def _log_validation(self, step: int, module: PretrainModule) -> None:
         loss = self.validate()
-        self._write(
-            {
-                "step": step,
-                "kind": "validation",
-                **self._clock(step),
-                "loss": loss,
-                "perplexity": math.exp(min(loss, 80)),
-            },
-            module,
-        )
+        if not math.isfinite(loss):
+            raise RunFailed(f"the validation loss is no longer finite at step {step}")
+        row = {"step": step, "kind": "validation", **self._clock(step), "loss": loss}
+        self._write({**row, "perplexity": math.exp(min(loss, 700))}, module)
+        learned = {slot: values for slot, values in coefficients(module.model).items() if values}
+        if learned:
+            self.writer.log({"step": step, "kind": "coefficients", "values": learned})
 
     def _clock(self, step: int) -> dict[str, Any]:
         return {"tokens": step * self.recipe.tokens_per_step, "seconds": round(self.seconds, 3)}
@@ -131,25 +125,17 @@ class Recorder(pl.Callback):
                 if key in row:
                     self.tensorboard.add_scalar(f"{row['kind']}/{key}", row[key], row["step"])
 
-    def _on_signal(self, number: int, frame: Any) -> None:
-        if self.signal_number is not None:  # asked twice: stop at once, the last checkpoint stands
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.signal_number = number
+
+def share_done(recipe: Recipe, step: int, seconds: float) -> float:
+    """The share of the recipe's budget that is used up after `step` steps and `seconds` of training."""
+    if recipe.total_steps is not None:
+        return step / recipe.total_steps
+    assert recipe.budget.minutes is not None
+    return seconds / (60 * recipe.budget.minutes)
 
 
 def save_checkpoint(trainer: pl.Trainer, path: Path) -> None:
     """Writes the whole training state; a crash at any moment leaves the former one in place."""
+    path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary:
         trainer.save_checkpoint(temporary)
-
-
-@contextlib.contextmanager
-def signals_restored() -> Iterator[None]:
-    """Gives SIGINT and SIGTERM their former handlers back afterwards."""
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

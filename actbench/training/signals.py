@@ -1,0 +1,49 @@
+"""SIGINT and SIGTERM while training: noted, obeyed at the end of a step, and told in the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from actbench.errors import Interrupted
+
+
+class Stop:
+    """Whether a signal asked to stop. A second one stops at once; what was saved last stands."""
+
+    number: int | None = None
+
+    def listen(self) -> None:
+        """Takes both signals over, unless one is ignored, as under nohup."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.number is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def stoppable(message: str) -> Iterator[Stop]:
+    """Listens while the body trains. Raises Interrupted with `message` when the body ended because of a signal.
+
+    Lightning takes SIGTERM over when it starts and then ends with exit code 0, so whoever trains calls `listen` again
+    once training has started; what Lightning makes of a signal before that is turned into Interrupted here.
+    """
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stop = Stop()
+    stop.listen()
+    try:
+        yield stop
+    except SystemExit:
+        if stop.number is None:
+            raise
+        raise Interrupted(stop.number, message) from None
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

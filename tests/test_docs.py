@@ -1,0 +1,53 @@
+"""The commands in the documentation work as they stand, in the order in which they stand."""
+
+import re
+import shlex
+
+import pytest
+from conftest import ROOT
+
+CHEAP = {
+    "pretrain": ["--set", "budget.steps=2", "--set", "hardware.compile=never", "--set", "validation.sequences=32"],
+    "finetune": ["--set", "epochs=1"],
+}
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+def commands(page):
+    lines = [line.partition("#")[0].strip() for block in blocks(page, "bash") for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith(("make", "source"))]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/your-own-activation.md"])
+def test_commands_work_as_they_stand(actbench, tmp_path, page):
+    for block in blocks(page, "python"):
+        file = re.match(r"# (\w+\.py)\n", block)
+        if file:
+            (tmp_path / file[1]).write_text(block)
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    found = commands(page)
+    assert len(found) >= 3
+    for command in found:
+        words = shlex.split(command)
+        assert words[0] == "actbench", command
+        actbench(*words[1:], *CHEAP.get(words[1], []), check=0)
+
+
+@pytest.mark.parametrize(
+    "page", [path.relative_to(ROOT) for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]], ids=str
+)
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("http"):
+            assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_run_folders_readme_names_every_file(actbench, tiny_recipe, tmp_path):
+    text = (ROOT / "runs" / "README.md").read_text()
+    actbench("pretrain", "-r", tiny_recipe(), check=0)
+    names = {path.name for path in (tmp_path / "runs").rglob("*") if path.is_file()} - {".lock"}
+    assert "manifest.json" in names and [name for name in names if name not in text] == []
