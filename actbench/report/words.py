@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, cohorts, label
+from actbench.analysis.cohorts import Cohort, cohorts, short_name
 from actbench.analysis.paired import ENOUGH_PAIRS, Difference
 from actbench.report.numbers import count, difference_and_interval, plural
 from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS, Comparison
@@ -55,7 +55,7 @@ def verdicts(comparisons: Sequence[Comparison], baseline: str) -> list[Verdict]:
 def _pretraining_facts(runs: list[Run]) -> list[str]:
     parameters = [run.info["model"]["parameters"] for run in runs]
     tokens = [run.summary["tokens"] for run in runs]
-    activations = {label(run) for run in runs}
+    activations = {short_name(run.activation) for run in runs}
     sentences = [
         f"{plural(len(runs), 'finished pre-training run')} with {plural(len(activations), 'activation')}: "
         f"models of {_range(parameters)} parameters, trained on {_range(tokens)} tokens.",
@@ -77,8 +77,8 @@ def _finetuning_facts(runs: list[Run]) -> list[str]:
     if stand_ins:
         be, what = ("is a stand-in", "data set") if len(stand_ins) == 1 else ("are stand-ins", "data sets")
         sentences.append(
-            f"{_join(stand_ins)} {be}, not the published {what}: the scores show that fine-tuning works, "
-            "and cannot be set beside published ones."
+            f"{_join(stand_ins)} {be}, not the published {what}: the scores show that fine-tuning runs, "
+            "and cannot be set beside published ones. Chance is an accuracy of 50 % and a correlation of 0."
         )
     return sentences
 

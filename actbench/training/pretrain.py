@@ -46,7 +46,7 @@ def pretrain(planned: Plan, *, resume: bool, say: Say) -> Run:
                 Problem(f"{planned.folder} was begun and not finished", hint="--resume goes on, or remove the folder")
             )
         if planned.hardware.device == "cpu" and not planned.hardware.compiled:
-            say("not compiled: slower, and otherwise the same")
+            say("training without a compiler: slower")
         try:
             return _train(planned, writer, display())
         except RunFailed as error:
@@ -113,7 +113,7 @@ def _checkpoint(planned: Plan, writer: RunWriter) -> dict[str, Any] | None:
         hint = "remove the run's folder to start over"
         raise BadInput(Problem(f"damaged checkpoint: {error}", where=str(path), hint=hint)) from None
     began, now = Run(writer.folder).info["hardware"], planned.hardware.facts()
-    for key in ("device", "precision"):
+    for key in ("device", "precision", "compiled"):
         if began[key] != now[key]:
             raise BadInput(
                 Problem(
