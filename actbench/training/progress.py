@@ -28,14 +28,13 @@ def display() -> Display:
 
 
 class LiveDisplay:
-    """A bar with loss, speed and time left, on stderr."""
+    """A bar with losses, speed and time left, on stderr; it fits into 80 columns."""
 
     def __init__(self) -> None:
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TextColumn("{task.percentage:>3.0f}%  step {task.fields[step]}  loss {task.fields[loss]}"),
-            TextColumn("{task.fields[speed]} tokens/s"),
+            TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
         )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
@@ -43,17 +42,18 @@ class LiveDisplay:
 
     def start(self, title: str, done: float) -> None:
         """See Display."""
-        self._task = self._progress.add_task(title, total=1.0, step=0, loss="-", speed="-")
+        self._task = self._progress.add_task("", total=1.0, step=0, loss="-", speed="")
         self._progress.update(self._task, completed=done)
         self._progress.start()
+        self._progress.console.print(title, highlight=False)
 
     def show(self, row: dict[str, Any], done: float) -> None:
         """See Display."""
         if row["kind"] == "validation":
-            self._validation = f" (validation {row['loss']:.4f})"
+            self._validation = f" (validation {row['loss']:.3f})"
             return
-        text = f"{row['loss']:.4f}{self._validation}"
-        speed = f"{row['tokens_per_second']:,.0f}"
+        text = f"{row['loss']:.3f}{self._validation}"
+        speed = f"{row['tokens_per_second']:,.0f} tokens/s"
         self._progress.update(self._task, completed=done, step=row["step"], loss=text, speed=speed)
 
     def stop(self) -> None:
