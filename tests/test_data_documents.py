@@ -51,6 +51,11 @@ def test_a_text_file_is_one_document(suffix: str) -> None:
     assert read(f"a.txt{suffix}") == ["one\n\ntwo ü\r\n"]
 
 
+def test_wikitexts_own_file_is_plain_text() -> None:
+    write("wiki.valid.tokens", " = Title = \n text <unk> \n")
+    assert read("wiki.valid.tokens") == [" = Title = \n text <unk> \n"]
+
+
 def test_a_byte_order_mark_is_no_text() -> None:
     write("a.txt", b"\xef\xbb\xbfone")
     assert read("a.txt") == ["one"]

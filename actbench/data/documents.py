@@ -20,7 +20,8 @@ from typing import Any
 from actbench.data import cache
 from actbench.errors import BadInput, Problem, nearest
 
-SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet")
+PLAIN_TEXT = (".txt", ".txt.gz", ".tokens")  # the last is how WikiText names its plain text
+SUFFIXES = (*PLAIN_TEXT, ".jsonl", ".jsonl.gz", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_file(path: Path, text_field: str) -> Iterator[str]:
-    """The documents of one file: a .txt is one, so is a line of .jsonl or a row of .parquet, but for nulls.
+    """The documents of one file: a .txt or .tokens is one, so is a line of .jsonl or a row of .parquet, but for nulls.
 
     Raises BadInput naming the file, and the line where there are lines.
     """
@@ -128,7 +129,7 @@ def read_file(path: Path, text_field: str) -> Iterator[str]:
             yield from _parquet_rows(path, text_field)
             return
         with gzip.open(path) if suffix.endswith(".gz") else path.open("rb") as file:
-            if suffix.startswith(".txt"):
+            if suffix in PLAIN_TEXT:
                 yield _decode(file.read(), path, 1).removeprefix("\ufeff")
             else:
                 yield from _json_lines(file, path, text_field)
