@@ -127,6 +127,7 @@ class _Reader:
         self.nodes = 0
 
     def convert(self, node: yaml.Node, path: str) -> Any:
+        """The node's data; `path` is its dotted key. Problems are collected, not raised."""
         self.nodes += 1
         if self.nodes > MAX_NODES or path.count(".") > MAX_DEPTH:
             raise BadInput(Problem("too many nested aliases", where=self.name))

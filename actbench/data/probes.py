@@ -67,6 +67,7 @@ class _Text:
 
     @property
     def passages(self) -> list[Passage]:
+        """All passages, in the text's order."""
         return [passage for run in self.runs for passage in run]
 
 
