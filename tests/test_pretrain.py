@@ -44,6 +44,17 @@ def wait_for_step(process, runs, step, timeout=90):
     raise AssertionError(f"never reached step {step}: {process.poll()} {process.stderr.read()}")
 
 
+def left_unfinished(recipe, runs, step):
+    """The folder of a run that was killed after `step`."""
+    process = start(recipe, runs)
+    wait_for_step(process, runs, step)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    folder = the_run(runs)
+    assert not (folder / "manifest.json").exists()
+    return folder
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt"])
 @pytest.mark.parametrize("where", ["mid-epoch", "at an epoch's end"])
 def test_a_run_killed_and_resumed_ends_with_the_same_bits(actbench, tiny_recipe, tmp_path, family, where):
@@ -64,11 +75,7 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(actbench, tiny_recipe,
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     actbench("pretrain", "-r", recipe, "--runs", whole, check=0)
 
-    process = start(recipe, killed)
-    wait_for_step(process, killed, every + 3)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (the_run(killed) / "manifest.json").exists()
+    left_unfinished(recipe, killed, every + 3)
     actbench("pretrain", "-r", recipe, "--runs", killed, "--resume", check=0)
 
     assert results(the_run(killed)) == results(the_run(whole))
@@ -83,10 +90,7 @@ def test_a_compiled_run_resumes_with_the_same_bits_too(actbench, tiny_recipe, tm
         checkpoint={"every_steps": 9},
         logging={"every_steps": 4},
     )
-    process = start(recipe, tmp_path / "killed")
-    wait_for_step(process, tmp_path / "killed", 20)
-    process.kill()
-    process.wait()
+    left_unfinished(recipe, tmp_path / "killed", 20)
     actbench("pretrain", "-r", recipe, "--runs", "killed", "--resume", check=0)
     actbench("pretrain", "-r", recipe, "--runs", "whole", check=0)
     assert results(the_run(tmp_path / "killed")) == results(the_run(tmp_path / "whole"))
@@ -94,11 +98,7 @@ def test_a_compiled_run_resumes_with_the_same_bits_too(actbench, tiny_recipe, tm
 
 def test_an_unfinished_run_is_not_touched_without_resume(actbench, tiny_recipe, tmp_path):
     recipe = tiny_recipe(budget={"steps": 2000})
-    process = start(recipe, tmp_path / "runs")
-    wait_for_step(process, tmp_path / "runs", 9)
-    process.kill()
-    process.wait()
-    folder = the_run(tmp_path / "runs")
+    folder = left_unfinished(recipe, tmp_path / "runs", 9)
     before = (folder / "metrics.jsonl").read_bytes()
     done = actbench("pretrain", "-r", recipe, check=2)
     assert "--resume" in done.stderr and folder.name in done.stderr
@@ -233,26 +233,18 @@ def test_what_cannot_run_is_told_before_a_folder_is_made(actbench, tiny_recipe, 
 
 
 def test_a_run_is_not_continued_in_another_precision(actbench, tiny_recipe, tmp_path):
-    process = start(tiny_recipe(budget={"steps": 2000}), tmp_path / "runs")
-    wait_for_step(process, tmp_path / "runs", 9)
-    process.kill()
-    process.wait()
-    record = the_run(tmp_path / "runs") / "run.json"
+    recipe = tiny_recipe(budget={"steps": 2000})
+    record = left_unfinished(recipe, tmp_path / "runs", 9) / "run.json"
     info = json.loads(record.read_text())
     other = {"bf16": "fp32", "fp32": "bf16"}[info["hardware"]["precision"]]
     info["hardware"]["precision"] = other
     record.write_text(json.dumps(info))
-    recipe = tiny_recipe(budget={"steps": 2000})
     assert f"precision {other}" in actbench("pretrain", "-r", recipe, "--resume", check=2).stderr
 
 
 def test_a_damaged_checkpoint_is_named(actbench, tiny_recipe, tmp_path):
     recipe = tiny_recipe(budget={"steps": 2000})
-    process = start(recipe, tmp_path / "runs")
-    wait_for_step(process, tmp_path / "runs", 9)
-    process.kill()
-    process.wait()
-    checkpoint = the_run(tmp_path / "runs") / "checkpoints" / "last.ckpt"
+    checkpoint = left_unfinished(recipe, tmp_path / "runs", 9) / "checkpoints" / "last.ckpt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert "last.ckpt" in actbench("pretrain", "-r", recipe, "--resume", check=2).stderr
 

@@ -29,7 +29,6 @@ from actbench.errors import Interrupted, RunFailed
 from actbench.evaluation.load import load, recipe_of
 from actbench.evaluation.metrics import score
 from actbench.nn.bert import Bert, BertClassifier
-from actbench.nn.dropout import set_keys
 from actbench.nn.heads import Classifier
 from actbench.nn.init import initialize_classifier
 from actbench.store import Run, RunWriter, claim, environment
@@ -37,6 +36,7 @@ from actbench.store.atomic import replacing, write_json
 from actbench.training.activation_record import coefficients, describe, sample_inputs
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.hardware import Hardware, choose
+from actbench.training.module import key_step, take_mean
 from actbench.training.optimizer import make_optimizer, set_learning_rates
 from actbench.training.plan import Say
 from actbench.training.signals import Stop, stoppable
@@ -69,8 +69,7 @@ class FinetuneModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Keys this step's random numbers, and sets its learning rates."""
         step = self.trainer.global_step
-        set_keys(self.model, self.seed, step)
-        torch.manual_seed(self.seed * 1_000_003 + step)
+        key_step(self.model, self.seed, step)
         schedule = ScheduleSection(kind="linear", warmup_fraction=self.settings.warmup_fraction)
         set_learning_rates(self.optimizer, schedule, (step + 0.5) / self.total_steps)
 
@@ -85,8 +84,7 @@ class FinetuneModule(pl.LightningModule):
 
     def mean_loss(self) -> float:
         """The mean loss since the last call. Raises RunFailed when it is not a number."""
-        loss = torch.stack(self.losses).float().cpu().double().mean().item()
-        self.losses.clear()
+        loss = take_mean(self.losses)
         if not np.isfinite(loss):
             raise RunFailed(f"the loss is no longer finite at step {self.trainer.global_step}")
         return loss

@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from actbench.config.schema import Recipe
 from actbench.data.batches import Batch
@@ -16,6 +16,19 @@ from actbench.nn.bert import Bert
 from actbench.nn.dropout import set_keys
 from actbench.nn.gpt import Gpt
 from actbench.training.optimizer import make_optimizer, set_learning_rates
+
+
+def key_step(model: nn.Module, seed: int, step: int) -> None:
+    """Keys dropout, and torch's own generator for whatever else may draw, by (seed, step)."""
+    set_keys(model, seed, step)
+    torch.manual_seed(seed * 1_000_003 + step)
+
+
+def take_mean(losses: list[Tensor]) -> float:
+    """The mean of the losses, in fp64 on the CPU; the list is empty afterwards."""
+    mean = torch.stack(losses).float().cpu().double().mean().item()
+    losses.clear()
+    return mean
 
 
 class PretrainModule(pl.LightningModule):
@@ -35,9 +48,8 @@ class PretrainModule(pl.LightningModule):
         return loss
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """Keys dropout, and torch's own generator for whatever else may draw, by the micro-batch's number."""
-        set_keys(self.model, self.recipe.seed, batch_index)
-        torch.manual_seed(self.recipe.seed * 1_000_003 + batch_index)
+        """Keys the random numbers by the micro-batch's number, and sets the learning rates."""
+        key_step(self.model, self.recipe.seed, batch_index)
         set_learning_rates(self.optimizer, self.recipe.schedule, self.progress)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -52,8 +64,7 @@ class PretrainModule(pl.LightningModule):
 
     def mean_loss(self) -> float:
         """The mean training loss since the last call. Raises RunFailed when it is not a number."""
-        loss = torch.stack(self.losses).float().cpu().double().mean().item()
-        self.losses.clear()
+        loss = take_mean(self.losses)
         if not math.isfinite(loss) or not torch.isfinite(self.grad_norm):
             raise RunFailed(f"the loss or its gradient is no longer finite at step {self.trainer.global_step}")
         return loss

@@ -71,7 +71,7 @@ def _train(planned: Plan, writer: RunWriter, shown: Display) -> Run:
     step = checkpoint["global_step"] if checkpoint else 0
     planned.stream.position = step * recipe.batch.accumulate
     module = PretrainModule(model, recipe)
-    with stoppable("stopped before the first step was done; --resume goes on") as stop:
+    with stoppable("stopped; --resume goes on") as stop:
         recorder = Recorder(recipe, writer, validate, shown, stop, _tensorboard(recipe, writer, step))
         if checkpoint:
             recorder.load_state_dict(checkpoint["callbacks"][recorder.state_key])

@@ -73,7 +73,7 @@ class Recorder(pl.Callback):
         stop = self.stop.number  # read once: a signal may come between the next two lines
         if last or stop or step % self.recipe.checkpoint.every_steps == 0:
             save_checkpoint(trainer, self.writer.checkpoint)
-        if stop and not last:
+        if stop:
             raise Interrupted(stop, f"stopped at step {step}; --resume goes on from there")
         trainer.should_stop = last
         self._mark = time.perf_counter()

@@ -30,7 +30,7 @@ class Stop:
 
 @contextlib.contextmanager
 def stoppable(message: str) -> Iterator[Stop]:
-    """Listens while the body trains. Raises Interrupted with `message` when the body ended because of a signal.
+    """Listens while the body trains. Raises Interrupted with `message` when a signal came, however the body ended.
 
     Lightning takes SIGTERM over when it starts and then ends with exit code 0, so whoever trains calls `listen` again
     once training has started; what Lightning makes of a signal before that is turned into Interrupted here.
@@ -43,7 +43,8 @@ def stoppable(message: str) -> Iterator[Stop]:
     except SystemExit:
         if stop.number is None:
             raise
-        raise Interrupted(stop.number, message) from None
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+    if stop.number is not None:
+        raise Interrupted(stop.number, message)

@@ -1,0 +1,31 @@
+"""A signal is never lost, whatever training was doing when it came."""
+
+import signal
+
+import pytest
+
+from actbench.errors import Interrupted
+from actbench.training.signals import stoppable
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_nobody_looked_at_still_interrupts(number):
+    former = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="stopped") as caught, stoppable("stopped"):
+        signal.raise_signal(number)
+    assert caught.value.exit_code == 128 + number
+    assert signal.getsignal(number) is former
+
+
+def test_what_a_library_makes_of_a_signal_becomes_the_signals_own_exit_code():
+    with pytest.raises(Interrupted) as caught, stoppable("stopped"):
+        signal.raise_signal(signal.SIGTERM)
+        raise SystemExit(0)
+    assert caught.value.exit_code == 143
+
+
+def test_an_exit_without_a_signal_and_an_error_pass_through():
+    with pytest.raises(SystemExit), stoppable("stopped"):
+        raise SystemExit(3)
+    with pytest.raises(KeyError), stoppable("stopped"):
+        raise KeyError
