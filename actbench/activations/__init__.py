@@ -15,17 +15,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actbench.activations.registry import available, create, get, option_problems, register, source_file
+from actbench.activations.registry import available, create, expand, get, option_problems, register, source_file
 
 if TYPE_CHECKING:
-    from actbench.activations.base import Activation
+    from actbench.activations.base import Activation, ElementwiseActivation
 
-__all__ = ["Activation", "available", "create", "get", "option_problems", "register", "source_file"]
+__all__ = [
+    "Activation",
+    "ElementwiseActivation",
+    "available",
+    "create",
+    "expand",
+    "get",
+    "option_problems",
+    "register",
+    "source_file",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Activation":
-        from actbench.activations.base import Activation
+    if name in ("Activation", "ElementwiseActivation"):
+        from actbench.activations import base
 
-        return Activation
+        return getattr(base, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

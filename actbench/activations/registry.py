@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound="type[Activation]")
 
 USER_MODULE = "actbench_user_activation_"
+WIDTH = "width"  # a constructor argument of this name is no option: the model tells it
 
 _registered: dict[str, type[Activation]] = {}
 
@@ -61,14 +62,28 @@ def get(name: str) -> type[Activation]:
     raise BadInput(Problem(f"unknown activation '{name}'", hint=nearest(name, list(_registered))))
 
 
-def create(name: str, **options: Any) -> Activation:
-    """A new activation module. Raises BadInput for an unknown name, an unknown option or a wrong value."""
+def create(name: str, *, width: int | None = None, **options: Any) -> Activation:
+    """A new activation module, for inputs (..., width) where the width is known.
+
+    Raises BadInput for an unknown name, an unknown option, a wrong value, or a width that does not suit the options.
+    """
     problems = option_problems(name, options)
     if problems:
         raise BadInput([Problem(message, key=f"{name}.{key}", hint=hint) for key, message, hint in problems])
     cls = get(name)
     checked = _options_model(cls).model_validate(options)
-    return cls(**{key: getattr(checked, key) for key in options})
+    try:
+        return _construct(cls, {key: getattr(checked, key) for key in options}, width)
+    except ValueError as error:
+        raise BadInput(Problem(str(error), key=name)) from None
+
+
+def expand(name: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `Activation.expand` makes of the options. Raises BadInput."""
+    try:
+        return get(name).expand(options)
+    except ValueError as error:
+        raise BadInput(Problem(str(error), key=name)) from None
 
 
 def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -103,10 +118,17 @@ def _try(cls: type[Activation], options: Mapping[str, Any]) -> None:
     """Builds the activation and runs it once, on a few numbers. Raises whatever is wrong with it."""
     import torch
 
-    x = torch.linspace(-1, 1, 8).view(2, 4)
-    y = cls(**options)(*((x, x) if cls.gated else (x,)))
+    groups = options.get("sharing")
+    width = 4 * groups if isinstance(groups, int) else 4
+    x = torch.linspace(-1, 1, 2 * width).view(2, width)
+    y = _construct(cls, options, width)(*((x, x) if cls.gated else (x,)))
     if y.shape != x.shape:
-        raise ValueError(f"{cls.__name__} turns shape (2, 4) into {tuple(y.shape)}; it must keep it")
+        raise ValueError(f"{cls.__name__} turns shape {tuple(x.shape)} into {tuple(y.shape)}; it must keep it")
+
+
+def _construct(cls: type[Activation], options: Mapping[str, Any], width: int | None) -> Activation:
+    told = {"width": width} if WIDTH in inspect.signature(cls.__init__).parameters else {}
+    return cls(**options, **told)
 
 
 def _load_built_in() -> None:
@@ -154,7 +176,7 @@ def _options_model(cls: type[Activation]) -> type[BaseModel]:
     fields: dict[str, Any] = {
         key: (hints.get(key, Any), ... if parameter.default is parameter.empty else parameter.default)
         for key, parameter in inspect.signature(cls.__init__).parameters.items()
-        if key != "self" and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if key not in ("self", WIDTH) and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     }
     return create_model(f"{cls.__name__}Options", __config__=ConfigDict(extra="forbid"), **fields)
 

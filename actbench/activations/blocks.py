@@ -1,0 +1,74 @@
+"""Running an activation without a compiler: over blocks that fit the processor's cache, keeping only the input.
+
+PyTorch's autograd keeps every intermediate result of a formula and walks through memory once for each operation. Here
+the forward pass keeps the input alone, and the backward pass works the formula out again, block by block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from actbench.activations.base import Activation
+
+LOW_PRECISION = (torch.bfloat16, torch.float16)
+BLOCK = 131072  # elements: half a MiB in fp32, so that a few temporary results stay in a core's cache
+
+
+def pay_off(activation: Activation, x: Tensor) -> bool:
+    """Whether to run in blocks: on a CPU, without a compiler, for learnable functions (torch's own are one kernel)."""
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.ndim == 0:
+        return False
+    return next(activation.parameters(), None) is not None
+
+
+def run(activation: Activation, inputs: Sequence[Tensor]) -> Tensor:
+    """(..., F) -> (..., F) in the inputs' dtype, differentiable once."""
+    learnable = [p for p in activation.parameters() if p.requires_grad]
+    with torch.autocast("cpu", enabled=False):
+        output: Tensor = _InBlocks.apply(activation, len(inputs), *inputs, *learnable)
+    return output
+
+
+def at_least_fp32(x: Tensor) -> Tensor:
+    """fp32 for the narrower floats; others as they are."""
+    return x.float() if x.dtype in LOW_PRECISION else x
+
+
+class _InBlocks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, activation: Activation, n_inputs: int, *tensors: Tensor) -> Tensor:
+        inputs = tensors[:n_inputs]
+        ctx.activation, ctx.n_inputs = activation, n_inputs
+        ctx.save_for_backward(*inputs)
+        output = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
+        for out, *block in _blocks(output, *inputs):
+            out.copy_(activation.compute(*map(at_least_fp32, block)))
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        inputs = ctx.saved_tensors
+        outputs = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in inputs]
+        totals = [torch.zeros_like(p) for p in ctx.activation.parameters() if p.requires_grad]
+        for block in _blocks(grad, *outputs, *inputs):
+            given, out, at = block[0], block[1 : 1 + ctx.n_inputs], block[1 + ctx.n_inputs :]
+            found = ctx.activation.gradients([at_least_fp32(x) for x in at], at_least_fp32(given))
+            for target, value in zip(out, found, strict=False):
+                target.copy_(value)
+            for total, value in zip(totals, found[ctx.n_inputs :], strict=True):
+                total.add_(value)
+        return (None, None, *outputs, *totals)
+
+
+def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same rows of all tensors, about BLOCK elements at a time."""
+    width = tensors[0].shape[-1]
+    rows = max(1, BLOCK // max(1, width))
+    return zip(*(x.reshape(-1, width).split(rows) for x in tensors), strict=True)
