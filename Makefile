@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test lint clean
+.PHONY: help install reproduce bench docs test lint clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 reproduce: $(INSTALLED)  ## Train, fine-tune and compare all activations at nano scale; report in runs/reproduce/
 	$(BIN)/actbench study run recipes/studies/reproduce.yaml
+
+bench: $(INSTALLED)  ## Measure what activations cost; table in docs/performance.md
+	$(BIN)/actbench bench activations --peers --in-model -o docs/performance.md -o benchmarks/activations.json
+
+docs: $(INSTALLED)  ## Write docs/activations.md and its figures from the registry
+	$(BIN)/python -m actbench.report.catalogue docs
 
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest

@@ -92,3 +92,15 @@ def actbench(tmp_path):
         return done
 
     return run
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes a text into the working folder, so that a message names the file by its bare name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write_file(text, name="r.yaml"):
+        Path(name).write_text(text, encoding="utf-8")
+        return Path(name)
+
+    return write_file

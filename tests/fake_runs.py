@@ -14,6 +14,8 @@ from actbench.activations import create
 from actbench.store import Run, RunWriter, claim, identity_hash
 
 TOKENS_PER_STEP = 4096
+OWN = "activation-1f2e3d4c.py"  # what a run calls its copy of a user's file
+WIDTH, WIDTHS = 256, {"pooler": 64}
 GAIN = {
     "gelu": 0.0,
     "relu": 0.03,
@@ -36,17 +38,23 @@ def pretrain(
     options: dict[str, Any] | None = None,
     loss: float | None = None,
     finished: bool = True,
-    snapshot: str | None = None,
+    copy_of_own: str | None = None,
+    overrides: list[dict[str, Any]] | None = None,
     recipe: dict[str, Any] | None = None,
 ) -> Run:
-    """A pre-training run. `loss` sets the final validation loss, `recipe` replaces top-level recipe keys."""
+    """A pre-training run. `loss` sets the final validation loss, `recipe` replaces top-level recipe keys.
+
+    `overrides` name one slot each. `copy_of_own` is the text of the run's copy of a user's file, which `activation`
+    then names as OWN:Class.
+    """
     full = {**_recipe(name, activation, seed, layers, steps, options or {}), **(recipe or {})}
+    full["model"]["activation_overrides"] = overrides or full["model"]["activation_overrides"]
     folder = root / f"{name}-{identity_hash({'recipe': full})}"
     final = loss if loss is not None else 5.0 + GAIN.get(activation, 0.0) + _luck(activation, seed)
     with claim(folder) as writer:
         writer.describe(_pretrain_info(full, activation))
-        if snapshot is not None:
-            (folder / "activation.py").write_text(snapshot, encoding="utf-8")
+        if copy_of_own is not None:
+            (folder / OWN).write_text(copy_of_own, encoding="utf-8")
         _log(writer, final, steps, seed)
         if not finished:
             return Run(folder)
@@ -111,15 +119,15 @@ def _recipe(name: str, activation: str, seed: int, layers: int, steps: int, opti
             "n_layers": layers,
             "d_model": 64,
             "n_heads": 4,
-            "d_ff": 256,
+            "d_ff": WIDTH,
             "activation": {"name": activation, **options},
-            "pooler_activation": {"name": "tanh"},
+            "activation_overrides": [],
         },
         "corpus": {"source": "builtin"},
         "tokenizer": {"kind": "wordpiece", "vocab_size": 2048},
         "batch": {"sequences": 32, "length": 128, "accumulate": 1},
         "budget": {"steps": steps},
-        "optimizer": {"lr": 1e-3, "activation": {"lr_multiplier": 1.0}},
+        "optimizer": {"lr": 1e-3, "activation": {"lr_multiplier": None}},
         "hardware": {"device": "auto", "precision": "auto", "compile": "auto"},
         "logging": {"every_steps": 5},
     }
@@ -175,8 +183,11 @@ def _pretrain_summary(final: float, steps: int) -> dict[str, Any]:
 def _record_activations(folder: Path, model: dict[str, Any], seed: int) -> None:
     names = [f"layers.{i}" for i in range(model["n_layers"])]
     generator = np.random.default_rng(100 + seed)
-    slots = [_slot(folder, name, model["activation"], depth, generator) for depth, name in enumerate(names)]
-    slots.append(_slot(folder, "pooler", model["pooler_activation"], 0, generator))
+    activations = dict.fromkeys(names, model["activation"]) | {"pooler": {"name": "tanh"}}
+    for override in model["activation_overrides"]:
+        activations[override["slot"]] = {key: value for key, value in override.items() if key != "slot"}
+    slots = [_slot(folder, name, activations[name], depth, generator) for depth, name in enumerate(names)]
+    slots.append(_slot(folder, "pooler", activations["pooler"], 0, generator))
     (folder / "activations.json").write_text(json.dumps({"slots": slots}), encoding="utf-8")
     samples = {
         name: generator.normal(-0.3 * depth, 0.8 + 0.1 * depth, 4096).astype(np.float32)
@@ -191,10 +202,11 @@ def _slot(
     options = {key: value for key, value in activation.items() if key != "name"}
     source = activation["name"]
     if ":" in source:  # a user's own file: only the run's copy of it is sure to exist
-        source = f"{folder / 'activation.py'}:{source.rpartition(':')[2]}"
-    initial = {key: parameter.tolist() for key, parameter in create(source, **options).named_parameters()}
+        source = f"{folder / source}"
+    width = WIDTHS.get(name, WIDTH)
+    initial = {key: parameter.tolist() for key, parameter in create(source, width=width, **options).named_parameters()}
     final = {
         key: (np.asarray(value) * (1 + 0.1 * (depth + 1) * generator.normal(size=np.shape(value)))).tolist()
         for key, value in initial.items()
     }
-    return {"name": name, "activation": activation, "initial": initial, "final": final}
+    return {"name": name, "activation": activation, "width": width, "initial": initial, "final": final}

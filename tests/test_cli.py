@@ -82,7 +82,7 @@ def test_every_subcommands_help_shows_an_example(path: tuple[str, ...]) -> None:
 def test_the_help_of_the_command_lists_every_subcommand(actbench: Command) -> None:
     text = actbench("--help", check=0).stdout
     assert all(path[0] in text for path in subcommands())
-    assert {"pretrain", "finetune", "eval", "plot", "activations", "recipe", "runs", "study"} == {
+    assert {"pretrain", "finetune", "eval", "plot", "activations", "recipe", "runs", "study", "bench"} == {
         path[0] for path in subcommands()
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import fake_runs
 
-from actbench.analysis.cohorts import cohorts, label
+from actbench.analysis.cohorts import cohorts
 
 
 def test_runs_of_one_setup_are_one_cohort_with_a_variant_an_activation(tmp_path: Path) -> None:
@@ -23,6 +23,22 @@ def test_runs_that_differ_in_more_are_not_paired(tmp_path: Path) -> None:
     first, second = cohorts(runs)
     assert first.name.startswith("bert-nano #") and second.name.startswith("bert-nano #")
     assert first.name != second.name
+
+
+def test_what_single_slots_hold_and_how_they_learn_is_the_variants_matter(tmp_path: Path) -> None:
+    slow = {"optimizer": {"lr": 1e-3, "activation_overrides": [{"layers": "0", "lr": 1e-5}]}}
+    runs = [fake_runs.pretrain(tmp_path, "gelu"), fake_runs.pretrain(tmp_path, "raf", recipe=slow)]
+    runs.append(fake_runs.pretrain(tmp_path, "gelu", overrides=[{"slot": "layers.0", "name": "raf"}]))
+    (cohort,) = cohorts(runs)
+    assert [variant.label for variant in cohort.variants] == ["gelu", "gelu (layer 0 raf)", "raf"]
+    assert cohort.baseline("gelu") is cohort.variants[0]
+
+
+def test_an_own_activation_is_a_baseline_by_its_class(tmp_path: Path) -> None:
+    run = fake_runs.pretrain(tmp_path, "gelu")
+    run.info["recipe"]["model"]["activation"] = {"name": f"{fake_runs.OWN}:Cube", "scale": 2}
+    (cohort,) = cohorts([run])
+    assert cohort.baseline("some/where/mine.py:Cube") is cohort.variants[0]
 
 
 def test_the_recipes_names_do_not_matter(tmp_path: Path) -> None:
@@ -43,26 +59,6 @@ def test_other_data_is_another_cohort(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path, activation) for activation in ("gelu", "raf")]
     runs[0].info["data"] = {**runs[0].info["data"], "hash": "beef"}
     assert len(cohorts(runs)) == 2
-
-
-def test_label_names_what_is_not_default_of_the_treatment(tmp_path: Path) -> None:
-    fast = {"optimizer": {"lr": 1e-3, "activation": {"lr_multiplier": 10.0}}}
-    assert label(fake_runs.pretrain(tmp_path, "raf")) == "raf"
-    assert label(fake_runs.pretrain(tmp_path, "raf", options={"init": "relu"})) == "raf (init=relu)"
-    assert label(fake_runs.pretrain(tmp_path, "raf", recipe=fast)) == "raf (lr_multiplier=10.0)"
-    assert label(fake_runs.pretrain(tmp_path, "gelu", recipe=fast)) == "gelu"
-
-
-def test_label_names_a_pooler_that_is_not_tanh(tmp_path: Path) -> None:
-    run = fake_runs.pretrain(tmp_path, "raf")
-    run.info["recipe"]["model"]["pooler_activation"] = {"name": "raf"}
-    assert label(run) == "raf (pooler raf)"
-
-
-def test_label_of_an_own_file_is_its_class(tmp_path: Path) -> None:
-    run = fake_runs.pretrain(tmp_path, "gelu")
-    run.info["recipe"]["model"]["activation"] = {"name": "some/where/mine.py:Cube", "scale": 2}
-    assert label(run) == "Cube (scale=2)"
 
 
 def test_a_variant_of_the_baseline_stands_in_when_it_is_the_only_one(tmp_path: Path) -> None:
@@ -91,8 +87,8 @@ def test_a_repeat_is_kept_aside_for_the_newer_run(tmp_path: Path) -> None:
 def test_an_own_file_that_changed_is_another_variant(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path, "gelu", seed) for seed in (0, 1)]
     for run in runs:
-        run.info["recipe"]["model"]["activation"] = {"name": "mine.py:Cube"}
-        (run.folder / "activation.py").write_text(f"factor = {run.seed}", encoding="utf-8")
+        run.info["recipe"]["model"]["activation"] = {"name": f"{fake_runs.OWN}:Cube"}
+        run.info["code"] = {"layers.0": f"the file's hash {run.seed}"}
     (cohort,) = cohorts(runs)
     assert [len(variant.runs) for variant in cohort.variants] == [1, 1]
     assert all(variant.label.startswith("Cube #") for variant in cohort.variants)

@@ -100,11 +100,8 @@ def test_a_slot_without_a_sample_has_no_histogram(tmp_path: Path) -> None:
 
 
 def test_an_own_activation_is_rebuilt_from_the_runs_copy(tmp_path: Path) -> None:
-    """The file the recipe named has since been changed: what was trained is drawn."""
-    original = tmp_path / "mine.py"
     source = CUBE.format(name="cube_of_test", factor=1)
-    run = fake_runs.pretrain(tmp_path / "runs", f"{original}:Cube", snapshot=source)
-    original.write_text(CUBE.format(name="cube_of_test", factor=1000), encoding="utf-8")
+    run = fake_runs.pretrain(tmp_path / "runs", f"{fake_runs.OWN}:Cube", copy_of_own=source)
     edit_slots(run, lambda slots: slots[0].update(final={"scale": 2.0}))
     curve = slot_curves(run)[0]
     np.testing.assert_allclose(curve.final, 2 * curve.x**3, rtol=1e-4, atol=1e-6)

@@ -37,7 +37,7 @@ def test_layers_count_from_one_and_a_fixed_pooler_has_no_panel(tmp_path: Path) -
 
 def test_a_learnable_pooler_has_a_panel(tmp_path: Path) -> None:
     model = fake_runs.pretrain(tmp_path, "raf").info["recipe"]["model"]
-    recipe = {"model": {**model, "pooler_activation": {"name": "raf"}}}
+    recipe = {"model": {**model, "activation_overrides": [{"slot": "pooler", "name": "raf"}]}}
     plot_activations([fake_runs.pretrain(tmp_path, "raf", recipe=recipe)], tmp_path / "a.svg")
     assert "Pooler" in words(tmp_path / "a.svg")
     assert "inputs not sampled" in words(tmp_path / "a.svg")

@@ -84,7 +84,8 @@ def test_fine_tuning_learns(actbench, pretrained, glue):
 
 
 def test_the_learned_coefficients_move_in_fine_tuning_the_poolers_too(actbench, tiny_recipe, glue, tmp_path):
-    recipe = tiny_recipe(model={"activation": {"name": "raf"}, "pooler_activation": {"name": "raf", "init": "tanh"}})
+    pooler = {"slot": "pooler", "name": "raf", "init": "tanh"}
+    recipe = tiny_recipe(model={"activation": {"name": "raf"}, "activation_overrides": [pooler]})
     run = json.loads(actbench("pretrain", "-r", recipe, "--json", check=0).stdout)["run"]
     result = json.loads(finetune(actbench, run, glue, "--tasks", "cola", check=0).stdout)["results"][0]
     slots = json.loads((tmp_path / "runs" / result["run"] / "activations.json").read_text())["slots"]

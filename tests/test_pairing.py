@@ -20,8 +20,9 @@ def masked(length=32):
     return MaskedSequences(TOKENS, length, cls_id=2, sep_id=3, masking=Masking(0.15, 4, 1000))
 
 
-def model(family, activation, seed=0):
-    recipe = load_recipe(RECIPES / "nano" / f"{family}.yaml", [f"model.activation.name={activation}"])
+def model(family, activation, seed=0, overrides="[]"):
+    changes = [f"model.activation.name={activation}", f"model.activation_overrides={overrides}"]
+    recipe = load_recipe(RECIPES / "nano" / f"{family}.yaml", changes)
     return build(recipe.model, 1000, 64, seed)
 
 
@@ -34,6 +35,19 @@ def test_every_tensor_that_both_models_have_starts_equal(family, activation):
     expected = set(one) - set(feed_forward) if activation == "swiglu" else set(one)
     assert expected <= set(shared)
     assert all(torch.equal(one[name], other[name]) for name in shared)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt"])
+@pytest.mark.parametrize("name", ["relu", "raf", "poly_norm", "swiglu"])
+def test_overrides_of_some_layers_leave_all_other_weights_as_they_start(family, name):
+    plain = model(family, "gelu").state_dict()
+    mixed = model(family, "gelu", overrides=f"[{{layers: 1-2, name: {name}}}]").state_dict()
+    changed = [key for key in plain if key not in mixed or not torch.equal(plain[key], mixed[key])]
+    reshaped = [f"layers.{i}.feed_forward.{part}.weight" for i in (1, 2) for part in ("up", "down")]
+    reshaped += [f"layers.{i}.feed_forward.up.bias" for i in (1, 2) if family == "bert"]
+    assert sorted(changed) == (sorted(reshaped) if name == "swiglu" else [])
+    alone = model(family, name).state_dict()
+    assert all(torch.equal(mixed[key], alone[key]) for key in mixed if key.startswith(("layers.1.", "layers.2.")))
 
 
 def test_another_seed_gives_other_weights():

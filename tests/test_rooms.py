@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up.
 ROOMS = [
     "errors", "activations", "config", "store", "nn", "data", "evaluation", "training", "analysis", "report",
-    "study", "cli",
+    "bench", "study", "cli",
 ]  # fmt: skip
 FORBIDDEN_BELOW = {
     "nn": {"store"},

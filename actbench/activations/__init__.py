@@ -15,7 +15,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actbench.activations.registry import available, create, expand, get, option_problems, register, source_file
+from actbench.activations.registry import (
+    available,
+    clashes,
+    code_hash,
+    create,
+    distribution,
+    expand,
+    get,
+    option_problems,
+    register,
+    source_file,
+)
 
 if TYPE_CHECKING:
     from actbench.activations.base import Activation, ElementwiseActivation
@@ -24,7 +35,10 @@ __all__ = [
     "Activation",
     "ElementwiseActivation",
     "available",
+    "clashes",
+    "code_hash",
     "create",
+    "distribution",
     "expand",
     "get",
     "option_problems",

@@ -46,6 +46,11 @@ class Activation(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self.compute(*map(blocks.at_least_fp32, inputs)).to(x.dtype)
 
+    @property
+    def draws(self) -> bool:
+        """Whether `compute` draws random numbers now, so that a forward pass may call it only once."""
+        return any(isinstance(part, Activation) and part.draws for part in self.children())
+
     def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
         """The gradients of (compute * grad).sum() by each input and each learnable parameter that is not frozen.
 

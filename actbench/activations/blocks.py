@@ -24,7 +24,7 @@ def pay_off(activation: Activation, x: Tensor) -> bool:
     """Whether to run in blocks: on a CPU, without a compiler, for learnable functions (torch's own are one kernel)."""
     if torch.compiler.is_compiling() or x.device.type != "cpu" or x.ndim == 0:
         return False
-    return next(activation.parameters(), None) is not None
+    return next(activation.parameters(), None) is not None and not activation.draws
 
 
 def run(activation: Activation, inputs: Sequence[Tensor]) -> Tensor:

@@ -1,71 +1,130 @@
-"""Polynomial compositions of PolyCom (Zhuo et al., ICLR 2025, arXiv 2411.03884), coefficients a_1..a_r and a_0."""
+"""Polynomials of an inner function: PolyCom (Zhuo et al. 2025, arXiv 2411.03884), coefficients a_1..a_r and a_0.
+
+All start at a_i = 1/r and a_0 = 0; the paper takes r = 3. PolyNorm and its relatives are in `poly_norm.py`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from actbench.activations.base import Activation
+from actbench.activations import options
+from actbench.activations.base import Activation, ElementwiseActivation, Sharing
+from actbench.activations.inner import adopt, inner_activation
+from actbench.activations.poly_norm import SYMBOLS, ZHUO, Order, RowNorm, horner
 from actbench.activations.registry import register
+from actbench.errors import Problem
 
-Order = Annotated[int, Field(ge=1, le=16)]
 
+class _Polynomial(ElementwiseActivation):
+    """The coefficients that all forms share."""
 
-class _PolyCom(Activation):
-    """The learnable coefficients both forms share: a_i = 1/r for i >= 1 and a_0 = 0 at the start."""
+    source = ZHUO
+    symbols = SYMBOLS
 
-    def __init__(self, order: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.full((order,), 1.0 / order))  # a_1 .. a_r
-        self.bias = nn.Parameter(torch.zeros(()))  # a_0
+    def __init__(self, order: int, sharing: Sharing, width: int | None):
+        super().__init__(sharing, width)
+        self.weight = self.coefficient([1.0 / order] * order)
+        self.bias = self.coefficient(0.0)
+
+    def coefficients(self) -> tuple[Tensor, ...]:
+        """a_0, a_1, ..., a_r, each () or (F,)."""
+        return self.spread(self.bias), *self.terms(self.weight)
 
 
 @register("poly_relu")
-class PolyReLU(_PolyCom):
-    """a_r relu(x)^r + ... + a_1 relu(x) + a_0 (PolyCom, Eq. 2; r = 3 in the paper)."""
+class PolyReLU(_Polynomial):
+    """A polynomial of the positive part of x."""
 
-    def __init__(self, order: Order = 3):
-        super().__init__(order)
+    formula = r"a_0 + \sum_{i=1}^{r} a_i \max(0, x)^i"
+
+    def __init__(self, order: Order = 3, sharing: Sharing = "layer", width: int | None = None):
+        super().__init__(order, sharing, width)
 
     def compute(self, x: Tensor) -> Tensor:
-        """(..., F) -> (..., F), by Horner's rule in relu(x)."""
-        positive = x.relu()
-        total = torch.zeros_like(x)
-        for a in reversed(self.weight.unbind()):
-            total = (total + a) * positive
-        return total + self.bias
+        """(..., F) -> (..., F)."""
+        return horner(self.coefficients(), x.relu())
 
 
-@register("poly_norm")
-class PolyNorm(_PolyCom):
-    """a_r n(x^r) + ... + a_1 n(x) + a_0 with n(u) = u / sqrt(mean(u^2) + eps) over the last axis (PolyCom, Eq. 3).
+@register("poly_prelu")
+class PolyPReLU(_Polynomial):
+    """A polynomial of a PReLU, whose slope s below zero is learned too, from 1/4; one of PolyCom's ablations."""
 
-    The paper writes an L2 norm, its released code divides by the RMS: `norm` chooses, RMS by default.
+    formula = r"a_0 + \sum_{i=1}^{r} a_i (\max(0, x) + s \min(0, x))^i"
+    symbols: ClassVar = {**SYMBOLS, "slope": "s"}
+
+    def __init__(self, order: Order = 3, sharing: Sharing = "layer", width: int | None = None):
+        super().__init__(order, sharing, width)
+        self.slope = self.coefficient(0.25)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """(..., F) -> (..., F)."""
+        return horner(self.coefficients(), torch.where(x > 0, x, self.spread(self.slope) * x))
+
+
+@register("polycom")
+class PolyCom(_Polynomial):
+    """The general composition: type I of `kind` 1 takes powers of rho, type II of `kind` 2 takes rho of powers.
+
+    rho is the row normalisation if `inner` is "norm", with the options norm ("rms" or "l2") and eps (1e-6); else the
+    activation of that name with the options `inner_options`. a_0 stands alone in both types. Raises ValueError when
+    there is no such activation.
     """
 
-    def __init__(self, order: Order = 3, norm: Literal["rms", "l2"] = "rms", eps: Annotated[float, Field(ge=0)] = 1e-6):
-        super().__init__(order)
-        self.norm, self.eps = norm, eps
+    formula = (
+        r"a_0 + \sum_{i=1}^{r} a_i\, \rho(x)^i \ \ (\mathrm{I}), \quad "
+        r"a_0 + \sum_{i=1}^{r} a_i\, \rho(x^i) \ \ (\mathrm{II})"
+    )
+    inner: Activation
+
+    def __init__(
+        self,
+        kind: Literal[1, 2] = 1,
+        inner: str = "norm",
+        order: Order = 3,
+        inner_options: dict[str, Any] | None = None,
+        sharing: Sharing = "layer",
+        width: int | None = None,
+    ):
+        super().__init__(order, sharing, width)
+        self.kind = kind
+        adopt(
+            self, _row_norm(inner_options, width) if inner == "norm" else inner_activation(inner, inner_options, width)
+        )
 
     def compute(self, x: Tensor) -> Tensor:
-        """(..., F) -> (..., F); every power is normalised by its own row."""
-        total, power = self.bias.expand_as(x), torch.ones_like(x)
-        for a in self.weight.unbind():
+        """(..., F) -> (..., F)."""
+        if self.kind == 1:
+            return horner(self.coefficients(), self.inner.compute(x))
+        if isinstance(self.inner, RowNorm):
+            return self.inner.polynomial(x, self.coefficients())
+        total, *weights = self.coefficients()
+        power = torch.ones_like(x)
+        for a in weights:
             power = power * x
-            total = total + a * power * self._scale(power)
+            total = total + a * self.inner.compute(power)
         return total
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
-        """The graph at `x` (N,) when the norms are the mean ones of `inputs` (R, F), rows that the layer received."""
-        total = self.bias.expand_as(x)
-        for i, a in enumerate(self.weight.unbind(), start=1):
-            total = total + a * x**i * self._scale(inputs**i).mean()
+        """The graph at `x` (N,), the mean over the channels; norms are the mean ones of `inputs` (R, F)."""
+        if not self.whole_row:
+            return (
+                self.compute(x if self.width is None else x[:, None].expand(-1, self.width)).view(len(x), -1).mean(-1)
+            )
+        total, *weights = (a.mean() for a in self.coefficients())
+        for i, a in enumerate(weights, start=1):
+            inner = self.inner.curve(x, inputs) ** i if self.kind == 1 else self.inner.curve(x**i, inputs**i)
+            total = total + a * inner
         return total
 
-    def _scale(self, power: Tensor) -> Tensor:
-        square = power.square()
-        size = square.mean(-1, keepdim=True) if self.norm == "rms" else square.sum(-1, keepdim=True)
-        return torch.rsqrt(size + self.eps)
+
+def _row_norm(chosen: Mapping[str, Any] | None, width: int | None) -> RowNorm:
+    checked, flaws = options.check(RowNorm, chosen or {})
+    if flaws:
+        raise ValueError(
+            "; ".join(str(Problem(message, key=f"inner_options.{key}", hint=hint)) for key, message, hint in flaws)
+        )
+    return RowNorm(**checked, width=width)

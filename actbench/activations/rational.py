@@ -1,143 +1,203 @@
-"""The learnable rational activation function of RAFT (Fang et al. 2023, arXiv 2208.14111; after Molina et al. 2020).
-
-f(x) = P(x) / Q(x) with P(x) = sum_{i=0..m} a_i x^i and, in version A, Q(x) = 1 + sum_{j=1..n} |b_j x^j|.
-"""
+"""Rational activation functions: a polynomial over a positive one, learned for each layer (RAFT)."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from actbench.activations.base import Activation
+from actbench.activations import coefficients
+from actbench.activations.base import ElementwiseActivation, Sharing
+from actbench.activations.fitting import C_OFFSET, Version
 from actbench.activations.registry import register
+from actbench.activations.starts import start
 
-Start = tuple[tuple[float, ...], tuple[float, ...]]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Terms = Sequence[Tensor | float]  # a polynomial's coefficients from the constant on, each a number, () or (F,)
 
-# Version A, degrees (5, 4): least-squares fits on [-3, 3] that the rational-activations package and RAFT's released
-# code start from: (a_0..a_5), (b_1..b_4).
-STARTS: dict[str, Start] = {
-    "gelu": (
-        (
-            -0.0012423594497499122,
-            0.5080497063245629,
-            0.41586363182937475,
-            0.13022718688035761,
-            0.024355900098993424,
-            0.00290283948155535,
-        ),
-        (-0.06675015696494944, 0.17927646217001553, 0.03746682605496631, 1.6561610853276082e-10),
-    ),
-    "relu": (
-        (
-            0.029963801610813613,
-            0.6168978366891341,
-            2.37534759733888,
-            3.0659900472408443,
-            1.5246831881677423,
-            0.2528070864040542,
-        ),
-        (-1.191550121923625, 4.4080487697236626, 0.9110357113686055, 0.34884977946384615),
-    ),
-    "leaky_relu": (
-        (
-            0.029792778657264946,
-            0.6183735264987601,
-            2.323309062531321,
-            3.051936237265109,
-            1.4854203263828845,
-            0.2510244961111299,
-        ),
-        (-1.1419548357285474, 4.393159974992486, 0.8714712309957245, 0.34719662339598834),
-    ),
-    "swish": (
-        (
-            3.054879741161051e-07,
-            0.5000007853744493,
-            0.24999783422824703,
-            0.05326628273219478,
-            0.005803034571292244,
-            0.0002751961022402342,
-        ),
-        (-4.111554955950634e-06, 0.10652899335007572, -1.2690007399796238e-06, 0.0005502331264140556),
-    ),
-    "tanh": (
-        (
-            -1.0804622559204184e-08,
-            1.0003008043819048,
-            -2.5878199375289335e-08,
-            0.09632129918392647,
-            3.4775841628196104e-09,
-            0.0004255709234726337,
-        ),
-        (-0.0013027181209176277, 0.428349017422072, 1.4524304083061898e-09, 0.010796648111337176),
-    ),
-    "sigmoid": (
-        (
-            0.4999992534599381,
-            0.25002157564685185,
-            0.14061924500301096,
-            0.049420492431596394,
-            0.00876714851885483,
-            0.0006442412789159799,
-        ),
-        (2.1694506382753683e-09, 0.28122766100417684, 1.0123620714203357e-05, 0.017531988049946),
-    ),
-}
+DEFAULT_INIT = "gelu"
+NOISE = 0.1  # version D's coefficients are multiplied by a number from [1 - NOISE, 1 + NOISE]
+SAFE_DEGREE = 7  # to which powers of fp16's numbers are far from fp32's largest
 
 
 @register("raf")
-class RAF(Activation):
-    """RAFT's rational function, version A: ten scalars a layer at degrees (5, 4).
+class RAF(ElementwiseActivation):
+    """RAFT's rational function, ten scalars a layer at degrees (5, 4).
 
-    `init` names a published start for degrees (5, 4); any other degrees need `numerator` (a_0..a_m) and `denominator`
-    (b_1..b_n). Raises ValueError when the coefficients do not fit the degrees.
+    The denominator by `version`, with S = b_1 x + ... + b_n x^n. A: 1 + |b_1 x| + ... + |b_n x^n|. B: 1 + |S|. C: 0.1 +
+    |b_0 + S|. D: B, and in training each coefficient is multiplied by a random number from [0.9, 1.1]. N: 1 + S, which
+    may become zero.
+
+    It starts like the activation `init`: as published for version A and degrees (5, 4) on [-3, 3], else by a fit on
+    `range`. Or it starts at `numerator` (a_0..a_m) and `denominator` (b_1..b_n, C: b_0..b_n). Or, in recipes, `init` is
+    a coefficient file, FILE.json or FILE.json:MODEL. Outside of `range` the formula goes on, or, with `outside`
+    "linear", the tangents at its ends do.
+
+    In fp32 it is finite for |x| <= 65504, in degrees (5, 4) up to 1e7. Above degree 7 it is constant far out, where
+    powers would overflow. Raises ValueError for options that do not fit together.
     """
+
+    formula = r"\frac{\sum_{i=0}^{m} a_i x^i}{1 + \sum_{j=1}^{n} |b_j x^j|}"
+    source = (
+        "Fang et al. 2023, Transformers with Learnable Activation Functions, Findings of EACL, "
+        "arXiv 2208.14111; after Molina et al. 2020, Padé Activation Units, ICLR, arXiv 1907.06732"
+    )
+    symbols: ClassVar = {"numerator": r"a_0, \dots, a_m", "denominator": r"b_1, \dots, b_n"}
 
     def __init__(
         self,
         degrees: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] = (5, 4),
-        init: str = "gelu",
-        numerator: list[float] | None = None,
-        denominator: list[float] | None = None,
+        version: Version = "A",
+        init: str = DEFAULT_INIT,
+        numerator: list[Finite] | None = None,
+        denominator: list[Finite] | None = None,
+        outside: Literal["extrapolate", "linear"] = "extrapolate",
+        range: tuple[Finite, Finite] = (-3.0, 3.0),
+        sharing: Sharing = "layer",
+        width: int | None = None,
     ):
-        super().__init__()
-        a, b = _start(tuple(degrees), init, numerator, denominator)
-        self.numerator = nn.Parameter(torch.tensor(a, dtype=torch.float32))
-        self.denominator = nn.Parameter(torch.tensor(b, dtype=torch.float32))
+        super().__init__(sharing, width)
+        if not range[0] < 0 < range[1]:
+            raise ValueError(f"range must go from a negative to a positive number, not from {range[0]} to {range[1]}")
+        if init != DEFAULT_INIT and (numerator is not None or denominator is not None):
+            raise ValueError(f"give init '{init}' or coefficients, not both")
+        self.degrees, self.version, self.outside, self.range = degrees, version, outside, range
+        if numerator is None and denominator is None:
+            if coefficients.names_file(init):
+                raise ValueError(f"init: the file {init} is read by recipes and by `create` alone")
+            numerator, denominator = map(list, start(init, version, degrees, range))
+        a, b = _matching(numerator, denominator, degrees, version)
+        self.numerator, self.denominator = self.coefficient(a), self.coefficient(b)
+
+    @property
+    def draws(self) -> bool:
+        """True for version D in training."""
+        return self.version == "D" and self.training
 
     def compute(self, x: Tensor) -> Tensor:
-        """P(x) / Q(x), both by Horner's rule; |b_j x^j| = |b_j| |x|^j lets Q be a polynomial in |x|."""
-        return _horner(self.numerator, x) / (1 + x.abs() * _horner(self.denominator.abs(), x.abs()))
+        """P(x) / Q(x), (..., F) -> (..., F)."""
+        a, b = self._terms(x)
+        if self.outside == "linear":
+            low, high = self.range
+            inside = x.clamp(low, high)
+            slope = torch.where(x > 0, self._slope(a, b, high), self._slope(a, b, low))
+            return self._ratio(a, b, inside) + slope * (x - inside)
+        if max(self.degrees) > SAFE_DEGREE:
+            reach = torch.finfo(x.dtype).max ** (0.9 / max(self.degrees))
+            x = x.clamp(-reach, reach)
+        return self._ratio(a, b, x)
+
+    @classmethod
+    def expand(cls, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """With the coefficients of the file that `init` names, FILE or FILE:MODEL, in its place."""
+        if not coefficients.names_file(options.get("init")):
+            return [dict(options)]
+        others = {key: value for key, value in options.items() if key != "init"}
+        _, entries = coefficients.read(options["init"])
+        return [_expanded(entry, others) for entry in entries]
+
+    def _terms(self, x: Tensor) -> tuple[Terms, Terms]:
+        """a_0..a_m and b_1..b_n (A: |b_1|..|b_n|; C: b_0..b_n), ready to meet x."""
+        above: Tensor = self.numerator
+        below: Tensor = self.denominator
+        if self.draws:
+            above, below = _noisy(above), _noisy(below)
+        a, b = self.terms(above), self.terms(_magnitude(below) if self.version == "A" else below)
+        if torch.compiler.is_compiling() and self.sets is None and x.ndim:
+            return _by_row(a, x), _by_row(b, x)
+        return a, b
+
+    def _ratio(self, a: Terms, b: Terms, x: Tensor) -> Tensor:
+        square = x * x
+        return _polynomial(a, x, square) * self._denominator(b, x, square).reciprocal()
+
+    def _denominator(self, b: Terms, x: Tensor, square: Tensor) -> Tensor:
+        inner = _polynomial(self._inner(b), x.abs() if self.version == "A" else x, square)
+        return inner if self.version in "AN" else self._offset + _magnitude(inner)
+
+    def _inner(self, b: Terms) -> Terms:
+        """The polynomial that the denominator is made of: in |x| for version A, in x for the others."""
+        return b if self.version == "C" else (float(self.version in "AN"), *b)
+
+    @property
+    def _offset(self) -> float:
+        return C_OFFSET if self.version == "C" else 1.0
+
+    def _slope(self, a: Terms, b: Terms, x: float) -> Tensor:
+        """The derivative at an x that is not zero: () or (F,), (..., 1) where the terms are spread over rows."""
+        inner, t = self._inner(b), abs(x) if self.version == "A" else x
+        p, q = _polynomial(a, x, x * x), _polynomial(inner, t, t * t)
+        dp, dq = _derivative(a, x), _derivative(inner, t)
+        if self.version == "A" and x < 0:
+            dq = -dq
+        elif self.version in "BCD":
+            q, dq = self._offset + _magnitude(q), torch.where(q >= 0, dq, -dq)
+        return (dp - p / q * dq) / q
 
 
-def _horner(coefficients: Tensor, x: Tensor) -> Tensor:
-    """sum_i coefficients[i] x^i."""
-    terms = coefficients.unbind()
-    total = terms[-1].expand_as(x)
+def _polynomial(terms: Terms, x: Any, square: Any) -> Any:
+    """sum_i terms[i] x^i, the even and the odd powers each by Horner's rule in x^2: two short chains."""
+    even = _horner(terms[::2], square)
+    return even + x * _horner(terms[1::2], square) if len(terms) > 1 else even
+
+
+def _derivative(terms: Terms, x: float) -> Any:
+    """sum_i i terms[i] x^(i - 1)."""
+    return _horner([i * term for i, term in enumerate(terms)][1:] or [0.0], x)
+
+
+def _horner(terms: Terms, x: Any) -> Any:
+    total: Any = terms[-1]
     for term in reversed(terms[:-1]):
-        total = torch.addcmul(term, total, x)
+        total = total * x + term
     return total
 
 
-def _start(
-    degrees: tuple[int, ...], init: str, numerator: list[float] | None, denominator: list[float] | None
+def _magnitude(value: Any) -> Tensor:
+    """|value|, with the derivative 1 at zero: with torch's, which is 0 there, a b_j of zero would never move."""
+    return torch.where(value >= 0, value, -value)
+
+
+def _by_row(terms: Sequence[Tensor], x: Tensor) -> Terms:
+    """The scalar terms, the same for every row of x (..., F): (..., 1).
+
+    Each has a zero added that the compiler takes to depend on the row. It then sums the term's gradient over each row
+    in the loop that makes x's gradient, and not over all of x in another one.
+    """
+    first = x.detach()[..., :1]
+    zero = (first > first).to(x.dtype)  # zero for nan and inf too
+    return [term + zero for term in terms]
+
+
+def _noisy(parameter: Tensor) -> Tensor:
+    return parameter * torch.empty_like(parameter).uniform_(1 - NOISE, 1 + NOISE)
+
+
+def _matching(
+    numerator: list[float] | None, denominator: list[float] | None, degrees: tuple[int, int], version: Version
 ) -> tuple[list[float], list[float]]:
-    if (numerator is None) != (denominator is None):
+    if numerator is None or denominator is None:
         raise ValueError("give both numerator and denominator, or neither")
-    if numerator is not None and denominator is not None:
-        if (len(numerator) - 1, len(denominator)) != degrees:
-            raise ValueError(
-                f"degrees {degrees} need {degrees[0] + 1} numerator and {degrees[1]} denominator coefficients"
-            )
-        return numerator, denominator
-    if init not in STARTS:
-        raise ValueError(f"unknown init '{init}': known are {', '.join(sorted(STARTS))}")
-    if degrees != (5, 4):
-        raise ValueError(
-            f"init '{init}' is published for degrees (5, 4) only: give numerator and denominator for {degrees}"
-        )
-    a, b = STARTS[init]
-    return list(a), list(b)
+    wanted = degrees[0] + 1, degrees[1] + (version == "C")
+    if (len(numerator), len(denominator)) != wanted:
+        numbers = f"{wanted[0]} numerator and {wanted[1]} denominator coefficients"
+        raise ValueError(f"degrees {degrees} need {numbers}, not {len(numerator)} and {len(denominator)}")
+    return numerator, denominator
+
+
+def _expanded(entry: coefficients.Entry, others: Mapping[str, Any]) -> dict[str, Any]:
+    """The options `others` with the entry's coefficients, where they do not contradict it."""
+    said = {
+        "version": entry.version,
+        "degrees": list(entry.degrees),
+        "numerator": entry.numerator,
+        "denominator": entry.denominator,
+    }
+    for key, value in said.items():
+        given = others.get(key, value)
+        if (list(given) if isinstance(given, list | tuple) else given) != value:
+            raise ValueError(f"{key}: {given} contradicts the coefficient file, which has {value}")
+    return {**others, **said}

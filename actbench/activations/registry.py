@@ -1,28 +1,26 @@
-"""Where activations are found: those of this package, and `path/to/file.py:name` for a user's own."""
+"""Where activations are found: this package's own, those of installed plug-ins, and `path/to/file.py:name`."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
-import importlib.util
 import inspect
+import math
 import pkgutil
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from actbench.activations import loading
 from actbench.errors import BadInput, Problem, nearest
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from actbench.activations.base import Activation
 
 C = TypeVar("C", bound="type[Activation]")
 
-USER_MODULE = "actbench_user_activation_"
-WIDTH = "width"  # a constructor argument of this name is no option: the model tells it
+PACKAGE = "actbench.activations"
 
 _registered: dict[str, type[Activation]] = {}
 
@@ -35,7 +33,7 @@ def register(name: str) -> Callable[[C], C]:
         if taken is not None and inspect.getsourcefile(taken) != inspect.getsourcefile(cls):
             raise ValueError(f"an activation named '{name}' is already registered by {taken.__module__}")
         cls.name = name
-        if not cls.__module__.startswith(USER_MODULE):  # found by its file, of which a process may see two versions
+        if not cls.__module__.startswith(loading.USER_MODULE):  # found by its file: a process may see two versions
             _registered[name] = cls
         return cls
 
@@ -43,23 +41,37 @@ def register(name: str) -> Callable[[C], C]:
 
 
 def available() -> list[str]:
-    """The names of all registered activations, sorted."""
+    """The names of all activations, sorted: built-in, registered, or offered by a plug-in, which is not loaded yet."""
     _load_built_in()
-    return sorted(_registered)
+    return sorted({*_registered, *loading.plugins()})
+
+
+def distribution(name: str) -> str | None:
+    """The "name version" of the installed distribution that offers the activation; None for all others."""
+    _load_built_in()
+    return loading.offered_by(name) if name in loading.plugins() and not _built_in(name) else None
+
+
+def clashes() -> dict[str, str]:
+    """Names that a plug-in offers although a built-in activation has them, which wins: {name: distribution}."""
+    _load_built_in()
+    return {name: loading.offered_by(name) for name in loading.plugins() if _built_in(name)}
 
 
 def get(name: str) -> type[Activation]:
-    """The class registered as `name`, or the one a user's file holds ("mine.py:MyAct" or "mine.py:my_name").
+    """The class known as `name`, or the one a user's file holds ("mine.py:MyAct" or "mine.py:my_name").
 
-    Raises BadInput, naming the nearest known activation, when there is none.
+    Raises BadInput, naming the nearest known activation, when there is none, and when a plug-in does not load.
     """
     _load_built_in()
-    file, colon, attribute = name.rpartition(":")
-    if colon and file.endswith(".py"):
-        return _from_file(Path(file), attribute)
+    file = source_file(name)
+    if file is not None:
+        return loading.from_file(file, name.rpartition(":")[2])
     if name in _registered:
         return _registered[name]
-    raise BadInput(Problem(f"unknown activation '{name}'", hint=nearest(name, list(_registered))))
+    if name in loading.plugins():
+        return loading.from_plugin(name)
+    raise BadInput(Problem(f"unknown activation '{name}'", hint=nearest(name, available())))
 
 
 def create(name: str, *, width: int | None = None, **options: Any) -> Activation:
@@ -67,13 +79,15 @@ def create(name: str, *, width: int | None = None, **options: Any) -> Activation
 
     Raises BadInput for an unknown name, an unknown option, a wrong value, or a width that does not suit the options.
     """
+    from actbench.activations.options import check, construct
+
+    options = one_set(name, options)
     problems = option_problems(name, options)
     if problems:
         raise BadInput([Problem(message, key=f"{name}.{key}", hint=hint) for key, message, hint in problems])
     cls = get(name)
-    checked = _options_model(cls).model_validate(options)
     try:
-        return _construct(cls, {key: getattr(checked, key) for key in options}, width)
+        return construct(cls, check(cls, options)[0], width)
     except ValueError as error:
         raise BadInput(Problem(str(error), key=name)) from None
 
@@ -86,105 +100,78 @@ def expand(name: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise BadInput(Problem(str(error), key=name)) from None
 
 
+def one_set(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, expanded. Raises BadInput when they are those of several slots."""
+    first, *others = expand(name, options)
+    if others:
+        raise BadInput(Problem(f"these options are for {1 + len(others)} slots, one set each", key=name))
+    return first
+
+
 def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What is wrong with an activation's name and options, as (key, message, hint); empty when all is well."""
-    from pydantic import ValidationError
+    from actbench.activations.options import check
 
     try:
         cls = get(name)
     except BadInput as error:
         return [("name", problem.message, problem.hint) for problem in error.problems]
-    model = _options_model(cls)
     try:
-        checked = model.model_validate(dict(options))
-    except ValidationError as error:
-        return [_option_problem(item, model) for item in error.errors()]
-    try:
-        _try(cls, {key: getattr(checked, key) for key in options})
+        checked, problems = check(cls, options)
+        if not problems:
+            _try(cls, checked)
     except ValueError as error:
         return [("name", str(error), "")]
     except Exception as error:  # a user's own code may raise anything
         return [("name", f"{cls.__name__} does not work: {type(error).__name__}: {error}", "")]
-    return []
+    return problems
 
 
 def source_file(name: str) -> Path | None:
-    """The user's file behind "mine.py:MyAct", or None for an activation that ships with actbench."""
+    """The user's file behind "mine.py:MyAct", or None for an activation that is known by its name."""
     file, colon, _ = name.rpartition(":")
     return Path(file) if colon and file.endswith(".py") else None
+
+
+def code_hash(name: str) -> str | None:
+    """The sha256 of the file that holds a user's or a plug-in's class; None for a built-in one, or one of no file.
+
+    Raises BadInput as `get` does.
+    """
+    cls = get(name)
+    if _ships(cls):
+        return None
+    try:
+        file = source_file(name) or Path(inspect.getfile(cls))  # a user's: the class may stem from an older place of it
+    except (OSError, TypeError):  # typed into an interactive session
+        return None
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _try(cls: type[Activation], options: Mapping[str, Any]) -> None:
     """Builds the activation and runs it once, on a few numbers. Raises whatever is wrong with it."""
     import torch
 
-    groups = options.get("sharing")
-    width = 4 * groups if isinstance(groups, int) else 4
+    from actbench.activations.options import construct
+
+    groups = [given.get("sharing") for given in (options, options.get("inner_options") or {})]
+    width = 4 * math.prod(group for group in groups if isinstance(group, int))
     x = torch.linspace(-1, 1, 2 * width).view(2, width)
-    y = _construct(cls, options, width)(*((x, x) if cls.gated else (x,)))
+    y = construct(cls, options, width).eval()(*((x, x) if cls.gated else (x,)))
     if y.shape != x.shape:
         raise ValueError(f"{cls.__name__} turns shape {tuple(x.shape)} into {tuple(y.shape)}; it must keep it")
 
 
-def _construct(cls: type[Activation], options: Mapping[str, Any], width: int | None) -> Activation:
-    told = {"width": width} if WIDTH in inspect.signature(cls.__init__).parameters else {}
-    return cls(**options, **told)
-
-
+@functools.cache
 def _load_built_in() -> None:
-    package = importlib.import_module("actbench.activations")
+    package = importlib.import_module(PACKAGE)
     for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"actbench.activations.{module.name}")
+        importlib.import_module(f"{PACKAGE}.{module.name}")
 
 
-def _from_file(path: Path, attribute: str) -> type[Activation]:
-    from actbench.activations.base import Activation
-
-    if not path.is_file():
-        raise BadInput(Problem(f"no such file: {path}", hint="an own activation is named path/to/file.py:Class"))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    module_name = f"{USER_MODULE}{digest}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[module_name]
-            raise BadInput(Problem(f"{type(error).__name__}: {error}", where=str(path))) from error
-    found = {
-        key: value
-        for cls_name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Activation) and value.__module__ == module_name
-        for key in (cls_name, value.name)
-    }
-    if attribute not in found:
-        raise BadInput(
-            Problem(f"{path} has no activation '{attribute}'", hint=nearest(attribute, [k for k in found if k]))
-        )
-    return found[attribute]
+def _built_in(name: str) -> bool:
+    return name in _registered and _ships(_registered[name])
 
 
-def _options_model(cls: type[Activation]) -> type[BaseModel]:
-    """The constructor's keyword arguments as a pydantic model: one mechanism checks recipes and plug-ins alike."""
-    from pydantic import ConfigDict, create_model
-
-    hints = get_type_hints(cls.__init__, include_extras=True)
-    fields: dict[str, Any] = {
-        key: (hints.get(key, Any), ... if parameter.default is parameter.empty else parameter.default)
-        for key, parameter in inspect.signature(cls.__init__).parameters.items()
-        if key not in ("self", WIDTH) and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    }
-    return create_model(f"{cls.__name__}Options", __config__=ConfigDict(extra="forbid"), **fields)
-
-
-def _option_problem(item: Any, model: type[BaseModel]) -> tuple[str, str, str]:
-    key = str(item["loc"][0])
-    if item["type"] == "extra_forbidden":
-        return key, "unknown option", nearest(key, list(model.model_fields)) or "this activation has no options"
-    if item["type"] == "missing":
-        return key, "missing", "this option is required"
-    return key, f"{item['msg'][0].lower()}{item['msg'][1:]}, not {item['input']!r}", ""
+def _ships(cls: type[Activation]) -> bool:
+    return cls.__module__.startswith(f"{PACKAGE}.")

@@ -1,7 +1,7 @@
 """Which runs may be compared: a cohort's runs differ in the activation and in seeds, and in nothing else.
 
-The recipes' content decides, their names do not. What belongs to the activation's treatment may differ too,
-and is named in the variant's label: its options, what the pooler holds, and how its own coefficients learn.
+The recipes' content decides, their names do not. What belongs to the activation's treatment may differ too: its
+options, what single layers and the pooler hold, and how coefficients learn. The variant's label names it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actbench.config.schema import ActivationOptimizer, BertSection
+from actbench.analysis.labels import labels
+from actbench.config.placement import short_name
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
-from actbench.store.atomic import sha256
 
 SeedKey = tuple[int, int]  # (pre-training seed, fine-tuning seed); a pre-training run has 0 for the second
 
@@ -46,15 +46,15 @@ class Cohort:
     variants: tuple[Variant, ...]
 
     def baseline(self, name: str) -> Variant | None:
-        """The variant labelled `name`, or else the only one whose activation is registered under it."""
+        """The variant labelled `name`, or else the only one whose activation is called so."""
         exact = [variant for variant in self.variants if variant.label == name]
-        candidates = exact or [variant for variant in self.variants if variant.first.activation == name]
+        candidates = exact or [variant for variant in self.variants if _is_called(variant.first, name)]
         return candidates[0] if len(candidates) == 1 else None
 
     def why_no_baseline(self, name: str) -> str:
         """What to tell a reader when `baseline` finds none."""
         labels = [variant.label for variant in self.variants]
-        if any(variant.first.activation == name for variant in self.variants):
+        if any(_is_called(variant.first, name) for variant in self.variants):
             return f"several variants of {name}: choose one of {', '.join(labels)} as the baseline"
         return f"no finished run with {name} here to compare with ({nearest(name, labels)})"
 
@@ -70,26 +70,6 @@ def cohorts(runs: Iterable[Run]) -> list[Cohort]:
         for (setup, group), (name, task) in zip(setups.items(), names, strict=True)
     ]
     return sorted(made, key=lambda cohort: (cohort.name, cohort.task or ""))
-
-
-def label(run: Run) -> str:
-    """The activation as a reader should see it: its name, and what of its treatment is not the default."""
-    return _label(run, [*_treatment(run), *_learning(run)])
-
-
-def labels(runs: Sequence[Run]) -> list[str]:
-    """A label for each run, as short as tells them apart: how coefficients learn is named only where it differs."""
-    full = [label(run) for run in runs]
-    short = [_label(run, _treatment(run)) for run in runs]
-    meanings: dict[str, set[str]] = {}
-    for name, whole in zip(short, full, strict=True):
-        meanings.setdefault(name, set()).add(whole)
-    return [name if len(meanings[name]) == 1 else whole for name, whole in zip(short, full, strict=True)]
-
-
-def short_name(activation: str) -> str:
-    """A user's own "path/to/mine.py:MyAct" reads as "MyAct"."""
-    return activation.rpartition(":")[2]
 
 
 def seed_key(run: Run) -> SeedKey:
@@ -121,9 +101,13 @@ def _variant(name: str, by_seed: dict[SeedKey, list[Run]]) -> Variant:
 
 
 def _own_source(run: Run) -> str:
-    """Tells a user's own activation from what its file held at another time; empty for a built-in one."""
-    copies = (run.folder / name for name in ("activation.py", "pooler_activation.py"))
-    return "".join(sha256(copy) for copy in copies if copy.exists())
+    """Tells an activation that does not ship with actbench from what its code was at another time; else empty."""
+    code = run.info.get("code")
+    return identity_hash(code) if code else ""
+
+
+def _is_called(run: Run, name: str) -> bool:
+    return short_name(run.activation) == short_name(name)
 
 
 def _setup(run: Run) -> dict[str, Any]:
@@ -132,8 +116,9 @@ def _setup(run: Run) -> dict[str, Any]:
     for key in ("name", "seed", "hardware", "logging", "checkpoint"):
         recipe.pop(key, None)
     model, optimizer = dict(recipe["model"]), dict(recipe.get("optimizer", {}))
-    for section, key in ((model, "activation"), (model, "pooler_activation"), (optimizer, "activation")):
-        section.pop(key, None)
+    for section in (model, optimizer):
+        section.pop("activation", None)
+        section.pop("activation_overrides", None)
     return {
         "kind": run.kind,
         "recipe": {**recipe, "model": model, "optimizer": optimizer},
@@ -157,29 +142,3 @@ def _name(runs: list[Run]) -> str:
 def _task(run: Run) -> str | None:
     name = run.info.get("task", {}).get("name")
     return None if name is None else str(name)
-
-
-def _label(run: Run, extras: list[str]) -> str:
-    name = short_name(run.activation)
-    return f"{name} ({', '.join(extras)})" if extras else name
-
-
-def _treatment(run: Run) -> list[str]:
-    """The activation's options, and a pooler that is not BERT's own."""
-    model = run.info["recipe"]["model"]
-    extras = [f"{key}={value}" for key, value in sorted(model["activation"].items()) if key != "name"]
-    pooler = model.get("pooler_activation")
-    if pooler and pooler != BertSection.model_fields["pooler_activation"].default.model_dump():
-        extras.append(f"pooler {short_name(pooler['name'])}")
-    return extras
-
-
-def _learning(run: Run) -> list[str]:
-    """What is unusual in how a run's activation coefficients learn."""
-    if run.info["model"].get("activation_parameters") == 0:
-        return []  # there are none
-    given = run.info["recipe"].get("optimizer", {}).get("activation", {})
-    default = ActivationOptimizer().model_dump()
-    unusual = [f"{key}={value}" for key, value in sorted(given.items()) if default.get(key) != value]
-    rate = run.info.get("finetune", {}).get("activation_lr")
-    return unusual if rate is None else [*unusual, f"activation_lr={rate:g}"]

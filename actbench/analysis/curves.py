@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from actbench.activations import Activation, create, source_file
+from actbench.activations import Activation, create
+from actbench.config.own_files import find_copy
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
 
@@ -68,7 +68,7 @@ def slot_curves(run: Run, grid: Grid | None = None) -> list[SlotCurve]:
     Raises BadInput when the run kept no activations, or kept coefficients that do not fit their activation.
     """
     grid = grid or Grid()
-    samples = _input_samples(run)
+    samples = input_samples(run)
     return [_slot_curve(run, slot, samples.get(slot["name"]), grid) for slot in recorded_slots(run)]
 
 
@@ -84,7 +84,8 @@ def recorded_slots(run: Run) -> list[dict[str, Any]]:
         raise BadInput(Problem(f"damaged: {error}", where=str(path))) from None
 
 
-def _input_samples(run: Run) -> dict[str, NDArray[np.float32]]:
+def input_samples(run: Run) -> dict[str, NDArray[np.float32]]:
+    """What each slot received on one batch, (R, F) by slot; empty when the run kept none. Raises BadInput."""
     path = run.folder / "activation_inputs.safetensors"
     if not path.exists():
         return {}
@@ -108,7 +109,7 @@ def _slot_curve(run: Run, slot: dict[str, Any], sample: NDArray[np.float32] | No
 def _rebuild(run: Run, slot: dict[str, Any], state: str) -> Activation:
     """The slot's activation with the coefficients it had at `state`: "initial" or "final"."""
     options = {key: value for key, value in slot["activation"].items() if key != "name"}
-    module = create(_name_to_rebuild(run, slot), **options)
+    module = create(find_copy(slot["activation"]["name"], run.folder), width=slot.get("width"), **options)
     coefficients = {name: torch.tensor(value) for name, value in slot[state].items()}
     expected, got = {name for name, _ in module.named_parameters()}, set(coefficients)
     if expected != got:
@@ -119,15 +120,6 @@ def _rebuild(run: Run, slot: dict[str, Any], state: str) -> Activation:
     except RuntimeError as error:
         raise BadInput(f"run {run.id}, slot {slot['name']}: {error}") from None
     return module
-
-
-def _name_to_rebuild(run: Run, slot: dict[str, Any]) -> str:
-    """A user's own file may have changed since: the run's copy of it is what was trained."""
-    name = str(slot["activation"]["name"])
-    snapshot: Path = run.folder / ("pooler_activation.py" if slot["name"] == "pooler" else "activation.py")
-    if source_file(name) is None or not snapshot.exists():
-        return name
-    return f"{snapshot}:{name.rpartition(':')[2]}"
 
 
 def _normal_quantiles() -> Tensor:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from actbench import __version__
-from actbench.cli import activations, evaluate, finetune, plot, pretrain, recipe, runs, study
+from actbench.cli import activations, bench, evaluate, finetune, plot, pretrain, recipe, runs, study
 from actbench.errors import ActbenchError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(activations.app, name="activations")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(runs.app, name="runs")
 app.add_typer(study.app, name="study")
+app.add_typer(bench.app, name="bench")
 
 
 def _version(wanted: bool) -> None:

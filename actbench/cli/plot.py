@@ -16,7 +16,11 @@ RunArgument = Annotated[list[str], typer.Argument(help="Runs: folders, names, or
 
 @app.command()
 def activations(
-    run: RunArgument,
+    run: Annotated[list[str] | None, typer.Argument(help="Runs: folders, names, or beginnings of names.")] = None,
+    coefficients: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:MODEL]", help="Instead of runs: a .json file of rational coefficients."),
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="An .svg, .png or .pdf file.")] = Path(
         "activations.svg"
     ),
@@ -25,12 +29,20 @@ def activations(
 ) -> None:
     """The learned activations, a panel a layer: learned curve, initial curve dotted, inputs beneath.
 
+    Of a coefficient file's entries, an odd number ends with the pooler's.
+
     Example: actbench plot activations bert-nano-raf-s0 bert-nano-raf-s1 -o raf.svg
     """
-    from actbench.report.figures import plot_activations
+    from actbench.errors import BadInput
+    from actbench.report.figures import plot_activations, plot_coefficients
     from actbench.store import find_run
 
-    plot_activations([find_run(reference, runs) for reference in run], output)
+    if bool(run) == bool(coefficients):
+        raise BadInput("give runs to draw, or --coefficients, and not both")
+    if coefficients:
+        plot_coefficients(coefficients, output)
+    else:
+        plot_activations([find_run(reference, runs) for reference in run or []], output)
     _tell(output, as_json)
 
 

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ValidationError
 from actbench.config.yaml_source import Source
 from actbench.errors import Problem
 
+# Keys of former versions, and what says the same now.
+FORMER = {"model.pooler_activation": "say it as model.activation_overrides: [{slot: pooler, name: ...}]"}
+
 
 def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> list[Problem]:
     """One problem for each of pydantic's errors, in the order in which the keys stand in the schema."""
@@ -35,7 +38,7 @@ def _problem(item: Any, source: Source, model: type[BaseModel]) -> Problem:
             return Problem(f"needs '{tag}'", where, key, f"one of {known}" if known else f"add '{tag}:'")
         given = item["ctx"]["tag"]
         return Problem(f"unknown {tag} '{given}'", source.place(f"{key}.{tag}"), f"{key}.{tag}", f"one of {known}")
-    message = item["msg"].removeprefix("Value error, ")
+    message = item["msg"].removeprefix("Value error, ").replace("valid tuple", "valid list")
     message = message[0].lower() + message[1:]
     given = item.get("input")
     if not isinstance(given, dict | list | BaseModel) and item["type"] != "value_error":
@@ -73,6 +76,8 @@ def _literal_hint(item: Any) -> str:
 
 
 def _key_hint(path: list[str], parent: type[BaseModel] | None, model: type[BaseModel]) -> str:
+    if ".".join(path) in FORMER:
+        return FORMER[".".join(path)]
     word = path[-1]
     siblings = list(parent.model_fields) if parent else []
     close = difflib.get_close_matches(word, siblings, n=1)
@@ -92,6 +97,9 @@ def _key_hint(path: list[str], parent: type[BaseModel] | None, model: type[BaseM
 def _section_at(model: type[BaseModel], path: list[str], data: Any) -> type[BaseModel] | None:
     section: type[BaseModel] | None = model
     for part in path:
+        if isinstance(data, list):  # the list's field named the kind of its items
+            data = data[int(part)]
+            continue
         field = section.model_fields.get(part) if section else None
         data = data.get(part) if isinstance(data, dict) else None
         section = _pick(list(_models(field.annotation)), data) if field else None
@@ -112,7 +120,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     origin = get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif origin in (Union, types.UnionType, Annotated, list):
+    elif origin in (Union, types.UnionType, Annotated, list, tuple):
         for arg in get_args(annotation):
             yield from _models(arg)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from actbench.config import yaml_source
+from actbench.config.activation_checks import activation_problems, expanded
 from actbench.config.explain import explain
-from actbench.config.schema import Recipe, Section
+from actbench.config.schema import BertSection, GptSection, Model, Recipe, Section
 from actbench.config.yaml_source import Source
 from actbench.errors import BadInput, Problem
 
 S = TypeVar("S", bound=Section)
+T = TypeVar("T")
 
 # A mapping whose tag changes describes another kind of thing: what the base said about the old kind is dropped.
 TAGS = ("name", "source", "family")
@@ -34,32 +36,35 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def recipe_from(source: Source) -> Recipe:
-    """Validates a merged source as a recipe, its activations' options included."""
-    problems = list(_activation_problems(source))
+    """Validates a merged source as a recipe, its activations included, and puts in what their options refer to."""
+    problems = list(activation_problems(source))
     try:
         recipe = validate(source, Recipe)
     except BadInput as error:
         raise BadInput([*error.problems, *problems]) from None
     if problems:
         raise BadInput(problems)
-    return recipe
+    return recipe.model_copy(update={"model": expanded(recipe.model, source)})
 
 
-def _activation_problems(source: Source) -> Iterator[Problem]:
-    """An activation that does not exist, or does not take the options given."""
-    from actbench.activations import get, option_problems
+def read_recorded(data: Any, where: str) -> Recipe:
+    """The recipe of a run's record. Raises BadInput for that of a version of actbench that wrote recipes otherwise."""
+    return _recorded(TypeAdapter(Recipe), data, where)
 
-    model = source.data.get("model")
-    for slot in ("activation", "pooler_activation"):
-        spec = model.get(slot) if isinstance(model, dict) else None
-        if isinstance(spec, dict) and isinstance(spec.get("name"), str):
-            options = {key: value for key, value in spec.items() if key != "name"}
-            problems = option_problems(spec["name"], options)
-            if not problems and slot == "pooler_activation" and get(spec["name"]).gated:
-                problems = [("name", f"'{spec['name']}' is gated, the pooler has no gate", "")]
-            for key, message, hint in problems:
-                dotted = f"model.{slot}.{key}"
-                yield Problem(message, where=source.place(dotted), key=dotted, hint=hint)
+
+def read_recorded_model(data: Any, where: str) -> BertSection | GptSection:
+    """The same for its model section alone."""
+    return _recorded(TypeAdapter(Model), data, where)
+
+
+def _recorded(kind: TypeAdapter[T], data: Any, where: str) -> T:
+    try:
+        return kind.validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        message = f"the recipe was recorded by another version of actbench ({key}: {first['msg']})"
+        raise BadInput(Problem(message, where=where)) from None
 
 
 def read_chain(path: Path, seen: tuple[Path, ...] = ()) -> Source:

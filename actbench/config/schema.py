@@ -7,50 +7,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    Strict,
-    model_serializer,
-    model_validator,
+from pydantic import Field, SerializerFunctionWrapHandler, Strict, model_serializer, model_validator
+
+from actbench.config.activation import (
+    ActivationOptimizer,
+    ActivationOptimizerOverride,
+    ActivationOverride,
+    ActivationSpec,
 )
-
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, unknown keys forbidden, and `on` no boolean, `true` no number, "3" no integer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class ActivationSpec(BaseModel):
-    """An activation by its registered name; every other key is an option of that activation."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The activation's own options, as given."""
-        return dict(self.__pydantic_extra__ or {})
+from actbench.config.placement import learning, placement, short_name, slot_names
+from actbench.config.section import MOST_LAYERS, Fraction, NonNegativeFloat, Positive, PositiveFloat, Section, Several
 
 
 class ModelSection(Section):
-    """What BERT- and GPT-style models have in common. `d_ff` is the width of a feed-forward block without a gate."""
+    """What BERT- and GPT-style models have in common. `d_ff` is the width of a feed-forward block with GELU."""
 
-    n_layers: Positive
+    n_layers: Annotated[int, Field(gt=0, le=MOST_LAYERS)]
     d_model: Positive
     n_heads: Positive
     d_ff: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    activation: ActivationSpec = ActivationSpec(name="gelu")
-    ffn_width: Literal["matched", "fixed"] = "matched"  # matched: a gated block gets 2/3 of d_ff
+    activation: ActivationSpec = ActivationSpec(name="gelu")  # of every feed-forward block
+    activation_overrides: Several[ActivationOverride] = ()  # and what differs; the last word on a slot counts
+    # The width at which a block has as many parameters, or costs as many FLOPs, as with GELU at d_ff; fixed: d_ff.
+    ffn_width: Literal["matched", "matched_flops", "fixed"] = "matched"
     init_std: PositiveFloat | Literal["small"] = 0.02  # small: sqrt(2 / (5 d_model)), as PolyCom's code
 
     @model_validator(mode="after")
@@ -61,12 +41,11 @@ class ModelSection(Section):
 
 
 class BertSection(ModelSection):
-    """A BERT-style encoder trained on masked tokens (Devlin et al. 2019)."""
+    """A BERT-style encoder trained on masked tokens (Devlin et al. 2019). Its pooler's activation is tanh."""
 
     family: Literal["bert"]
     norm_placement: Literal["post", "deepnet", "pre"] = "post"  # deepnet: post with x * (2N)^(1/4) + f(x)
     norm_eps: PositiveFloat = 1e-12
-    pooler_activation: ActivationSpec = ActivationSpec(name="tanh")
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
 
 
@@ -84,6 +63,9 @@ class GptSection(ModelSection):
         if self.layout == "llama" and self.d_model // self.n_heads % 2:
             raise ValueError(f"rotary positions need an even head width, not {self.d_model // self.n_heads}")
         return self
+
+
+Model = Annotated[BertSection | GptSection, Field(discriminator="family")]
 
 
 class BuiltinCorpus(Section):
@@ -167,15 +149,6 @@ class BudgetSection(Section):
         return self
 
 
-class ActivationOptimizer(Section):
-    """How the activation's own parameters learn: their own group, without weight decay unless asked for."""
-
-    lr: PositiveFloat | None = None  # None: the model's rate times lr_multiplier
-    lr_multiplier: PositiveFloat = 1.0
-    weight_decay: NonNegativeFloat = 0.0
-    schedule: Literal["same", "constant"] = "same"  # constant: flat after the warm-up, as RAFT
-
-
 class OptimizerSection(Section):
     """AdamW (Loshchilov & Hutter 2019)."""
 
@@ -184,7 +157,8 @@ class OptimizerSection(Section):
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.01
     clip_norm: PositiveFloat | None = 1.0
-    activation: ActivationOptimizer = ActivationOptimizer()
+    activation: ActivationOptimizer = ActivationOptimizer()  # of every slot
+    activation_overrides: Several[ActivationOptimizerOverride] = ()  # and what differs; the last word counts
 
 
 class ScheduleSection(Section):
@@ -229,7 +203,7 @@ class Recipe(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,60}$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    model: Annotated[BertSection | GptSection, Field(discriminator="family")]
+    model: Model
     corpus: Corpus
     tokenizer: TokenizerSection
     batch: BatchSection
@@ -257,12 +231,19 @@ class Recipe(Section):
         """All that decides the run's result, as JSON data: everything but its name and what it logs.
 
         Paths are left out: the hashes of the text, the tokenizer and the activation's code stand for what they lead to.
+        Activations and how they learn are given slot by slot, however the recipe says it.
         """
         paths = {"corpus": {"files"}, "tokenizer": {"file"}}
         data = self.model_dump(mode="json", exclude={"name": True, "logging": True, **paths})
-        for slot in ("activation", "pooler_activation"):
-            if slot in data["model"]:
-                data["model"][slot]["name"] = data["model"][slot]["name"].rpartition(":")[2]
+        slots = slot_names(self.model.family, self.model.n_layers)
+        named = {
+            slot: {**spec.model_dump(mode="json"), "name": short_name(spec.name)}
+            for slot, spec in placement(self.model).items()
+        }
+        learnt = {slot: own.model_dump(mode="json") for slot, own in learning(self.optimizer, slots).items()}
+        for section, by_slot in (("model", named), ("optimizer", learnt)):
+            del data[section]["activation_overrides"]
+            data[section]["activation"] = by_slot
         return data
 
 
@@ -277,7 +258,7 @@ class FinetuneSettings(Section):
     batch_size: Positive = 32
     length: Annotated[int, Field(ge=8)] = 128
     lr: PositiveFloat = 5e-5
-    activation_lr: PositiveFloat | None = None  # None: the same as lr
+    activation_lr: PositiveFloat | None = None  # None: lr times the activation's own multiplier, mostly 1
     weight_decay: NonNegativeFloat = 0.1
     warmup_fraction: Fraction = 0.0
     patience: Positive | None = 10  # epochs without a better score on the selection set; None: never stop early

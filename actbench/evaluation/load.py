@@ -5,8 +5,9 @@ from __future__ import annotations
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from actbench.activations import source_file
 from actbench.config import Recipe
+from actbench.config.own_files import finding_copies
+from actbench.config.resolve import read_recorded
 from actbench.errors import BadInput, Problem
 from actbench.nn.bert import Bert
 from actbench.nn.build import skeleton
@@ -16,14 +17,15 @@ from actbench.store import Run
 
 def recipe_of(run: Run) -> Recipe:
     """The run's recipe. A user's own activation is taken from the copy the run keeps, not from where it once lay."""
-    recipe = Recipe.model_validate(run.info["recipe"])
-    updates = {}
-    for slot, copy in (("activation", "activation.py"), ("pooler_activation", "pooler_activation.py")):
-        spec = getattr(recipe.model, slot, None)
-        if spec is not None and source_file(spec.name) is not None:
-            name = f"{run.folder / copy}:{spec.name.rpartition(':')[2]}"
-            updates[slot] = spec.model_copy(update={"name": name})
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update=updates)})
+    return finding_copies(recorded_recipe(run), run.folder)
+
+
+def recorded_recipe(run: Run) -> Recipe:
+    """The run's recipe as run.json has it: a user's own activation is named by the copy the run keeps.
+
+    Raises BadInput for a run that another version of actbench recorded.
+    """
+    return read_recorded(run.info["recipe"], str(run.folder / "run.json"))
 
 
 def load(run: Run) -> Bert | Gpt:

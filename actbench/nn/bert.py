@@ -8,12 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from actbench.config.placement import POOLER, placement
 from actbench.config.schema import BertSection
 from actbench.nn.attention import Attention
 from actbench.nn.block import Block
 from actbench.nn.dropout import Dropout
 from actbench.nn.feed_forward import FeedForward
 from actbench.nn.heads import Classifier, MaskedLanguageModelHead, Pooler
+from actbench.nn.width import widths
 
 
 class Bert(nn.Module):
@@ -27,9 +29,14 @@ class Bert(nn.Module):
         self.segments = nn.Embedding(2, D)
         self.norm = nn.LayerNorm(D, eps=config.norm_eps)
         self.dropout = Dropout(config.dropout)
-        self.layers = nn.ModuleList(_block(config) for _ in range(config.n_layers))
+        activations, wide = placement(config), widths(config)
+        self.layers = nn.ModuleList(
+            _block(config, FeedForward(D, wide[slot], spec, bias=True))
+            for slot, spec in activations.items()
+            if slot != POOLER
+        )
         self.final_norm = nn.LayerNorm(D, eps=config.norm_eps) if config.norm_placement == "pre" else None
-        self.pooler = Pooler(D, config.pooler_activation)
+        self.pooler = Pooler(D, activations[POOLER])
         self.head = MaskedLanguageModelHead(D, vocab_size, norm_eps=config.norm_eps)
         self.head.decoder.weight = self.tokens.weight
 
@@ -56,13 +63,11 @@ class Bert(nn.Module):
         return self.head(hidden[masked], targets)
 
 
-def _block(config: BertSection) -> Block:
+def _block(config: BertSection, feed_forward: FeedForward) -> Block:
     D = config.d_model
-    attention = Attention(D, config.n_heads, causal=False, bias=True, dropout=config.dropout, rotary=None)
-    matched = config.ffn_width == "matched"
     return Block(
-        attention,
-        FeedForward(D, config.d_ff, config.activation, bias=True, matched=matched),
+        Attention(D, config.n_heads, causal=False, bias=True, dropout=config.dropout, rotary=None),
+        feed_forward,
         (nn.LayerNorm(D, eps=config.norm_eps), nn.LayerNorm(D, eps=config.norm_eps)),
         placement=config.norm_placement,
         n_layers=config.n_layers,

@@ -8,10 +8,14 @@ import torch
 from torch import nn
 
 from actbench.activations import Activation
-from actbench.config.schema import ActivationSpec, BertSection, GptSection
+from actbench.config.placement import POOLER, placement
+from actbench.config.schema import BertSection, GptSection
 from actbench.nn.bert import Bert
+from actbench.nn.feed_forward import FeedForward
 from actbench.nn.gpt import Gpt
+from actbench.nn.heads import Pooler
 from actbench.nn.init import initialize
+from actbench.nn.width import GELU, flops, widths
 
 
 def build(config: BertSection | GptSection, vocab_size: int, length: int, seed: int) -> Bert | Gpt:
@@ -30,14 +34,12 @@ def skeleton(config: BertSection | GptSection, vocab_size: int, length: int) -> 
 
 def activation_slots(model: nn.Module) -> dict[str, Activation]:
     """Every activation in the model by its slot: "layers.0", ..., "pooler"."""
-    suffixes = (".feed_forward.activation", ".activation")
-    slots = {}
-    for name, module in model.named_modules():
-        if isinstance(module, Activation):
-            for suffix in suffixes:
-                name = name.removesuffix(suffix)
-            slots[name] = module
-    return slots
+    return {slot: module for slot, (module, _) in _slots(model).items()}
+
+
+def slot_widths(model: nn.Module) -> dict[str, int]:
+    """The width that the activation of every slot sees."""
+    return {slot: linear.out_features for slot, (_, linear) in _slots(model).items()}
 
 
 def activation_parameters(model: nn.Module) -> set[nn.Parameter]:
@@ -46,17 +48,33 @@ def activation_parameters(model: nn.Module) -> set[nn.Parameter]:
 
 
 def size(config: BertSection | GptSection, vocab_size: int, length: int) -> dict[str, Any]:
-    """Parameters and FLOPs a token, and the ratio to the same model with GELU, without allocating weights."""
+    """Parameters and FLOPs, and their ratio to the same model with GELU, without allocating weights.
+
+    `flops_per_token` counts matrix products, forward and backward. The blocks' ratio counts, forward, what an
+    activation costs as well.
+    """
     model = _on_meta(config, vocab_size, length)
-    plain = config.model_copy(update={"activation": ActivationSpec(name="gelu")})
+    plain = config.model_copy(update={"activation": GELU, "activation_overrides": ()})
     parameters, of_gelu = _parameters(model), _parameters(_on_meta(plain, vocab_size, length))
+    wide = [width for slot, width in slot_widths(model).items() if slot != POOLER]
     return {
         "parameters": parameters,
         "activation_parameters": sum(p.numel() for p in activation_parameters(model)),
-        "d_ff": model.layers[0].get_submodule("feed_forward.up").out_features,
+        "d_ff": wide[0] if len(set(wide)) == 1 else wide,
         "parameters_ratio_to_gelu": parameters / of_gelu,
         "flops_per_token": _flops_per_token(model, config, length),
+        "ffn_flops_ratio_to_gelu": _ffn_flops(config) / _ffn_flops(plain),
     }
+
+
+def _slots(model: nn.Module) -> dict[str, tuple[Activation, nn.Linear]]:
+    """The activation of every slot, and the layer before it."""
+    slots = {}
+    for name, module in model.named_modules():
+        if isinstance(module, FeedForward | Pooler):
+            slot = name.removeprefix("encoder.").removesuffix(".feed_forward")
+            slots[slot] = (module.activation, module.up if isinstance(module, FeedForward) else module.dense)
+    return slots
 
 
 def _on_meta(config: BertSection | GptSection, vocab_size: int, length: int) -> Bert | Gpt:
@@ -81,3 +99,9 @@ def _flops_per_token(model: nn.Module, config: BertSection | GptSection, length:
                 share = config.mask_fraction if name.startswith("head") else float(not name.startswith("pooler"))
             flops += 6.0 * module.weight.numel() * share
     return flops
+
+
+def _ffn_flops(config: BertSection | GptSection) -> float:
+    """Of all feed-forward blocks for a token, forward, their activations' own included."""
+    wide = widths(config)
+    return sum(flops(config, spec, wide[slot]) for slot, spec in placement(config).items() if slot != POOLER)

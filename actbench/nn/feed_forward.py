@@ -15,10 +15,9 @@ from actbench.config.schema import ActivationSpec
 class FeedForward(nn.Module):
     """down(act(up(x))), or down(act(gate(x), up(x))) when the activation is gated."""
 
-    def __init__(self, d_model: int, d_ff: int, spec: ActivationSpec, *, bias: bool, matched: bool):
+    def __init__(self, d_model: int, width: int, spec: ActivationSpec, *, bias: bool):
         super().__init__()
-        self.activation: Activation = activations.create(spec.name, **spec.options)
-        width = gated_width(d_ff) if matched and self.activation.gated else d_ff
+        self.activation: Activation = activations.create(spec.name, width=width, **spec.options)
         self.up = nn.Linear(d_model, width, bias=bias)
         self.gate = nn.Linear(d_model, width, bias=bias) if self.activation.gated else None
         self.down = nn.Linear(width, d_model, bias=bias)
@@ -28,12 +27,3 @@ class FeedForward(nn.Module):
         if self.gate is None:
             return self.down(self.activation(self.up(x)))
         return self.down(self.activation(self.gate(x), self.up(x)))
-
-
-def gated_width(d_ff: int) -> int:
-    """The width at which three matrices have as many parameters as two of width `d_ff`: 2/3 of it, rounded.
-
-    Rounded to a multiple of 64, or of 8 where 64 would miss by more than 1 %.
-    """
-    multiple = 64 if d_ff >= 4800 else 8
-    return max(multiple, round(2 * d_ff / 3 / multiple) * multiple)

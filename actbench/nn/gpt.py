@@ -8,12 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from actbench.config.placement import placement
 from actbench.config.schema import GptSection
 from actbench.nn.attention import Attention, Rotary
 from actbench.nn.block import Block
 from actbench.nn.dropout import Dropout
 from actbench.nn.feed_forward import FeedForward
 from actbench.nn.heads import LanguageModelHead
+from actbench.nn.width import has_biases, widths
 
 
 class Gpt(nn.Module):
@@ -27,7 +29,11 @@ class Gpt(nn.Module):
         self.positions = nn.Embedding(length, D) if gpt2 else None
         self.dropout = Dropout(config.dropout)
         rotary = None if gpt2 else Rotary(D // config.n_heads, length, config.rope_theta)
-        self.layers = nn.ModuleList(_block(config, rotary) for _ in range(config.n_layers))
+        wide, biased = widths(config), has_biases(config)
+        self.layers = nn.ModuleList(
+            _block(config, rotary, FeedForward(D, wide[slot], spec, bias=biased))
+            for slot, spec in placement(config).items()
+        )
         self.final_norm = _norm(config)
         self.head = LanguageModelHead(D, vocab_size, bias=False)
         if config.tie_embeddings:
@@ -57,11 +63,17 @@ def _norm(config: GptSection) -> nn.Module:
     return kind(config.d_model, eps=config.norm_eps)
 
 
-def _block(config: GptSection, rotary: Rotary | None) -> Block:
-    D, bias = config.d_model, config.layout == "gpt2"
+def _block(config: GptSection, rotary: Rotary | None, feed_forward: FeedForward) -> Block:
     return Block(
-        Attention(D, config.n_heads, causal=True, bias=bias, dropout=config.dropout, rotary=rotary),
-        FeedForward(D, config.d_ff, config.activation, bias=bias, matched=config.ffn_width == "matched"),
+        Attention(
+            config.d_model,
+            config.n_heads,
+            causal=True,
+            bias=has_biases(config),
+            dropout=config.dropout,
+            rotary=rotary,
+        ),
+        feed_forward,
         (_norm(config), _norm(config)),
         placement="pre",
         n_layers=config.n_layers,

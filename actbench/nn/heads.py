@@ -48,7 +48,7 @@ class Pooler(nn.Module):
     def __init__(self, d_model: int, spec: ActivationSpec):
         super().__init__()
         self.dense = nn.Linear(d_model, d_model)
-        self.activation = activations.create(spec.name, **spec.options)
+        self.activation = activations.create(spec.name, width=d_model, **spec.options)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, T, D) -> (B, D)."""

@@ -7,14 +7,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from actbench.analysis.cohorts import labels, seed_key
+from actbench.activations.coefficients import read
+from actbench.analysis.coefficient_curves import coefficient_curves
+from actbench.analysis.cohorts import seed_key
 from actbench.analysis.curves import SlotCurve, slot_curves
+from actbench.analysis.labels import labels
 from actbench.errors import BadInput
 from actbench.report.figure_style import MUTED, colours, figure_format, hide_spines, save, shades, style
 from actbench.store import Run
@@ -24,11 +28,12 @@ PANEL_WIDTH, CURVE_HEIGHT, HISTOGRAM_HEIGHT = 2.05, 1.75, 0.42
 GAP_X, GAP_Y, LEFT, RIGHT, BOTTOM, LEGEND_ROW = 0.38, 0.62, 0.5, 0.15, 0.5, 0.22
 CENTRAL = 0.99  # the vertical range shows the curves wherever this share of the inputs falls
 USUAL = (-1.0, 4.1)  # and their tails in this range, which holds the fixed functions' on [-4, 4]
+DOTTED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (1, 1.6))}
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One run as it is drawn: its slots by name, its legend entry and its colour."""
+    """A run, or a file's model, as it is drawn: its slots by name, its legend entry and its colour."""
 
     slots: dict[str, SlotCurve]
     label: str
@@ -46,7 +51,29 @@ def plot_activations(runs: Sequence[Run], path: Path) -> None:
         raise BadInput("no runs to draw activations of")
     lines = _lines(runs)
     with style():
-        save(_figure(lines, _panels(lines)), path)
+        save(_figure(lines, _panels(lines), "before training"), path)
+
+
+def plot_coefficients(references: Sequence[str], path: Path) -> None:
+    """Draws the rational functions of models, FILE.json or FILE.json:MODEL of coefficient files, a panel a slot.
+
+    The start, the function that is like GELU, is dotted. Raises BadInput for a suffix other than svg, png or pdf, and
+    for a file that cannot be read or does not have the model.
+    """
+    figure_format(path)
+    try:
+        models = [read(reference) for reference in references]
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    names = [name for name, _ in models]
+    found = [name if names.count(name) == 1 else reference for name, reference in zip(names, references, strict=True)]
+    colour_of = colours((label, "raf") for label in found)
+    lines = [
+        _Line({curve.slot: curve for curve in coefficient_curves(entries)}, label, colour_of[label])
+        for label, (_, entries) in zip(found, models, strict=True)
+    ]
+    with style():
+        save(_figure(lines, _panels(lines), "start, like GELU"), path)
 
 
 def panel_title(slot: str) -> str:
@@ -86,30 +113,34 @@ def _panels(lines: list[_Line]) -> list[str]:
     return [slot for slot in slots if slot.startswith("layers.") or slot in learnable]
 
 
-def _figure(lines: list[_Line], panels: list[str]) -> Figure:
+def _figure(lines: list[_Line], panels: list[str], start: str) -> Figure:
     columns = 3 if len(panels) in (5, 6, 9) else min(4, len(panels))
     rows = math.ceil(len(panels) / columns)
     legend_columns = max(1, columns * 2 // (1 + max(len(line.label) for line in lines) // 20))
     legend_rows = math.ceil((len(lines) + 1) / legend_columns)
-    panel_height = CURVE_HEIGHT + HISTOGRAM_HEIGHT
+    sampled = any(curve.inputs is not None for line in lines for curve in line.slots.values())
+    histogram = HISTOGRAM_HEIGHT if sampled else 0.0
+    panel_height = CURVE_HEIGHT + histogram
     top = 0.36 + LEGEND_ROW * legend_rows
     width = LEFT + columns * PANEL_WIDTH + (columns - 1) * GAP_X + RIGHT
     height = top + rows * panel_height + (rows - 1) * GAP_Y + BOTTOM
     figure = Figure(figsize=(width, height))
-    limits = _vertical_limits(lines, panels)
+    limits = _vertical_limits(lines, panels) if sampled else _learned_limits(lines, panels)
     for index, slot in enumerate(panels):
         row, column = divmod(index, columns)
         x = LEFT + column * (PANEL_WIDTH + GAP_X)
         y = height - top - (row + 1) * panel_height - row * GAP_Y
-        boxes = ((x, y + HISTOGRAM_HEIGHT, CURVE_HEIGHT), (x, y, HISTOGRAM_HEIGHT))
-        upper, lower = (
-            figure.add_axes((left / width, base / height, PANEL_WIDTH / width, tall / height))
-            for left, base, tall in boxes
-        )
+        upper = figure.add_axes((x / width, (y + histogram) / height, PANEL_WIDTH / width, CURVE_HEIGHT / height))
         drawn = [(line, line.slots[slot]) for line in lines if slot in line.slots]
-        _draw_curves(upper, drawn, limits, panel_title(slot))
-        _draw_histograms(lower, drawn, last=index + columns >= len(panels))
-    handles = _legend(lines, any(curve.learnable for line in lines for curve in line.slots.values()))
+        _draw_curves(upper, drawn, limits[slot], panel_title(slot))
+        lowest = upper
+        if sampled:
+            lowest = figure.add_axes((x / width, y / height, PANEL_WIDTH / width, histogram / height))
+            upper.tick_params(labelbottom=False, length=0)
+            hide_spines(upper, "bottom")
+            _draw_histograms(lowest, drawn)
+        lowest.set_xlabel("input" if index + columns >= len(panels) else "")
+    handles = _legend(lines, start if any(curve.learnable for line in lines for curve in line.slots.values()) else "")
     corner = (LEFT / width, 1 - 0.06 / height)
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=legend_columns, borderaxespad=0)
     return figure
@@ -118,19 +149,21 @@ def _figure(lines: list[_Line], panels: list[str]) -> Figure:
 def _draw_curves(axes: Axes, drawn: list[tuple[_Line, SlotCurve]], limits: tuple[float, float], title: str) -> None:
     axes.axhline(0, color="#bdbdbd", linewidth=0.7)
     axes.axvline(0, color="#bdbdbd", linewidth=0.7)
-    for line, curve in drawn:
+    one_start = len(drawn) > 1 and all(np.array_equal(curve.initial, drawn[0][1].initial) for _, curve in drawn)
+    for line, curve in drawn[:1] if one_start else drawn:
         if curve.learnable:
-            axes.plot(curve.x, curve.initial, color=line.colour, linewidth=1.1, linestyle=(0, (1, 1.6)))
+            axes.plot(curve.x, curve.initial, color=MUTED if one_start else line.colour, **DOTTED)
     for line, curve in drawn:
-        axes.plot(curve.x, curve.final, color=line.colour, linewidth=1.6)
+        axes.plot(curve.x, curve.final, color=line.colour, linewidth=1.6 if len(drawn) == 1 else 1.2)
     _frame_x(axes, drawn)
     axes.set_ylim(limits)
-    axes.tick_params(labelbottom=False, length=0)
-    hide_spines(axes, "bottom", "left")
+    axes.locator_params(axis="y", nbins=6, steps=[1, 2, 5, 10])
+    axes.tick_params(length=0)
+    hide_spines(axes, "left")
     axes.set_title(title)
 
 
-def _draw_histograms(axes: Axes, drawn: list[tuple[_Line, SlotCurve]], last: bool) -> None:
+def _draw_histograms(axes: Axes, drawn: list[tuple[_Line, SlotCurve]]) -> None:
     for line, curve in drawn:
         if curve.inputs is not None:
             fractions, edges = curve.inputs.fractions, curve.inputs.edges
@@ -144,7 +177,6 @@ def _draw_histograms(axes: Axes, drawn: list[tuple[_Line, SlotCurve]], last: boo
     axes.set_yticks([])
     axes.grid(visible=False)
     hide_spines(axes, "left")
-    axes.set_xlabel("input" if last else "")
 
 
 def _frame_x(axes: Axes, drawn: list[tuple[_Line, SlotCurve]]) -> None:
@@ -154,15 +186,14 @@ def _frame_x(axes: Axes, drawn: list[tuple[_Line, SlotCurve]]) -> None:
     axes.set_xlim(low, high)
 
 
-def _legend(lines: list[_Line], learnable: bool) -> list[Line2D]:
+def _legend(lines: list[_Line], start: str) -> list[Line2D]:
     handles = [Line2D([], [], color=line.colour, linewidth=1.8, label=line.label) for line in lines]
-    if learnable:
-        start = Line2D([], [], color=MUTED, linewidth=1.1, linestyle=(0, (1, 1.6)), label="before training")
-        handles.append(start)
+    if start:
+        handles.append(Line2D([], [], color=MUTED, label=start, **DOTTED))
     return handles
 
 
-def _vertical_limits(lines: list[_Line], panels: list[str]) -> tuple[float, float]:
+def _vertical_limits(lines: list[_Line], panels: list[str]) -> dict[str, tuple[float, float]]:
     """One range for all panels, so that layers compare.
 
     It holds the curves wherever inputs fall, and elsewhere what lies in USUAL: other tails may run off it.
@@ -172,6 +203,24 @@ def _vertical_limits(lines: list[_Line], panels: list[str]) -> tuple[float, floa
     central = np.concatenate([values[_central(curve)] for curve in shown for values in (curve.initial, curve.final)])
     low = min(float(central.min()), max(float(all_values.min()), USUAL[0]))
     high = max(float(central.max()), min(float(all_values.max()), USUAL[1]))
+    return dict.fromkeys(panels, _with_margin(low, high))
+
+
+def _learned_limits(lines: list[_Line], panels: list[str]) -> dict[str, tuple[float, float]]:
+    """One range for all layers and one for each other slot, which hold what was learned: starts may run off them."""
+    limits: dict[str, tuple[float, float]] = {}
+    for kind in {_kind(slot) for slot in panels}:
+        alike = [slot for slot in panels if _kind(slot) == kind]
+        learned = np.concatenate([line.slots[slot].final for slot in alike for line in lines if slot in line.slots])
+        limits |= dict.fromkeys(alike, _with_margin(float(learned.min()), float(learned.max())))
+    return limits
+
+
+def _kind(slot: str) -> str:
+    return slot.partition(".")[0]
+
+
+def _with_margin(low: float, high: float) -> tuple[float, float]:
     margin = 0.06 * (high - low or 1.0)
     return low - margin, high + margin
 

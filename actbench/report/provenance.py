@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from actbench.analysis.cohorts import data_hash, labels
+from actbench.analysis.cohorts import data_hash
+from actbench.analysis.labels import labels
 from actbench.report.numbers import NOTHING, plural
 from actbench.report.table import Column, Row, Table
 from actbench.store import Run

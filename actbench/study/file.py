@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from actbench.config import FinetuneSettings, Recipe
+from actbench.config.placement import short_name
 from actbench.config.resolve import Source, merge, override_source, read_chain, recipe_from, validate
 from actbench.config.schema import Section
 from actbench.errors import BadInput, Problem, nearest
@@ -80,8 +81,8 @@ def load_study(path: Path) -> LoadedStudy:
         if experiment.probes and any(job.recipe.model.family != "bert" for job in made):
             key = f"experiments.{i}.probes"
             problems.append(Problem("only a BERT can be fine-tuned", source.place(key), key))
-        used = {job.recipe.model.activation.name for job in made}
-        if made and study.baseline not in used:
+        used = {short_name(job.recipe.model.activation.name) for job in made}
+        if made and short_name(study.baseline) not in used:
             message = f"no run of experiment {i + 1} has the baseline's activation, '{study.baseline}'"
             problems.append(Problem(message, place, f"experiments.{i}", nearest(study.baseline, sorted(used))))
     if problems:

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from actbench.config.placement import placement
 from actbench.config.schema import BertSection, GptSection
 from actbench.data.batches import Batch
-from actbench.nn.build import activation_slots
+from actbench.nn.build import activation_slots, slot_widths
 
+SHOWN = 1000  # coefficients of one set that a metrics row gives one by one
 SAMPLE = 8192  # values kept of each slot's inputs: enough for a histogram, small enough to keep with every run
 
 
@@ -24,17 +26,54 @@ def coefficients(model: nn.Module) -> dict[str, dict[str, Any]]:
     }
 
 
+def gradients(model: nn.Module) -> dict[str, dict[str, Tensor | None]]:
+    """The present gradients of every slot's learnable parameters, copied; None where there is none."""
+    return {
+        slot: {name: None if p.grad is None else p.grad.detach().clone() for name, p in activation.named_parameters()}
+        for slot, activation in activation_slots(model).items()
+    }
+
+
+def coefficients_row(step: int, model: nn.Module, grads: dict[str, dict[str, Tensor | None]]) -> dict[str, Any] | None:
+    """The metrics row of all coefficients after `step` steps, with the gradients of the last; None if there are none.
+
+    Sets of more than SHOWN numbers are told by their mean, standard deviation, minimum and maximum.
+    """
+    learnt = {slot: dict(activation.named_parameters()) for slot, activation in activation_slots(model).items()}
+    learnt = {slot: parameters for slot, parameters in learnt.items() if parameters}
+    if not learnt:
+        return None
+    return {
+        "step": step,
+        "kind": "coefficients",
+        "values": {slot: {name: _shown(p.detach()) for name, p in own.items()} for slot, own in learnt.items()},
+        "gradients": {slot: {name: _shown(grads[slot][name]) for name in own} for slot, own in learnt.items()},
+    }
+
+
+def _shown(numbers: Tensor | None) -> Any:
+    if numbers is None or numbers.numel() <= SHOWN:
+        return None if numbers is None else numbers.tolist()
+    exact = numbers.double()
+    std = exact.std(correction=0)
+    return {"mean": exact.mean().item(), "std": std.item(), "min": exact.min().item(), "max": exact.max().item()}
+
+
 def describe(model: nn.Module, config: BertSection | GptSection, initial: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """JSON data: each slot's activation with its coefficients at the start and now."""
-    final = coefficients(model)
-    slots = []
-    for slot in final:
-        pooler = slot == "pooler" and isinstance(config, BertSection)
-        spec = config.pooler_activation if pooler else config.activation  # type: ignore[union-attr]
-        slots.append(
-            {"name": slot, "activation": spec.model_dump(mode="json"), "initial": initial[slot], "final": final[slot]}
-        )
-    return {"slots": slots}
+    """JSON data: each slot's activation, the width it sees, and its coefficients at the start and now."""
+    final, wide = coefficients(model), slot_widths(model)
+    return {
+        "slots": [
+            {
+                "name": slot,
+                "activation": spec.model_dump(mode="json"),
+                "width": wide[slot],
+                "initial": initial[slot],
+                "final": final[slot],
+            }
+            for slot, spec in placement(config).items()
+        ]
+    }
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from actbench.config.schema import (
 from actbench.data.encoding import EncodedExamples, batches, encode, epoch_order, evaluation_order, in_original_order
 from actbench.data.tasks import Example, Task
 from actbench.errors import Interrupted, RunFailed
-from actbench.evaluation.load import load, recipe_of
+from actbench.evaluation.load import load, recipe_of, recorded_recipe
 from actbench.evaluation.metrics import score
 from actbench.nn.bert import Bert, BertClassifier
 from actbench.nn.heads import Classifier
@@ -246,6 +246,7 @@ def _describe(plan: FinetunePlan, writer: RunWriter, hardware: Hardware) -> None
             "kind": "finetune",
             "parent": plan.parent.id,
             "recipe": parent["recipe"],
+            "code": parent["code"],
             "model": parent["model"],
             "task": {**asdict(plan.data.task), "headline": plan.data.task.headline},
             "finetune": plan.settings.model_dump(mode="json"),
@@ -265,11 +266,10 @@ def _save(
     hardware: Hardware,
     train: EncodedExamples,
 ) -> None:
-    recipe = recipe_of(plan.parent)
-    write_json(writer.folder / "activations.json", describe(model.encoder, recipe.model, initial))
-    for name in ("activation.py", "pooler_activation.py"):
-        if (plan.parent.folder / name).exists():
-            (writer.folder / name).write_bytes((plan.parent.folder / name).read_bytes())
+    recorded = recorded_recipe(plan.parent)
+    write_json(writer.folder / "activations.json", describe(model.encoder, recorded.model, initial))
+    for copy_ in plan.parent.folder.glob("activation-*.py"):
+        (writer.folder / copy_.name).write_bytes(copy_.read_bytes())
     batch = next(iter(batches(train, 16, np.arange(len(train)))))
     inputs = {key: torch.from_numpy(batch[key]) for key in ("tokens", "segments", "attention")}
     with replacing(writer.folder / "activation_inputs.safetensors") as temporary:

@@ -15,7 +15,7 @@ from actbench.errors import RunFailed
 from actbench.nn.bert import Bert
 from actbench.nn.dropout import set_keys
 from actbench.nn.gpt import Gpt
-from actbench.training.optimizer import make_optimizer, set_learning_rates
+from actbench.training.optimizer import make_optimizer, set_learning_rates, unfreeze
 
 
 def key_step(model: nn.Module, seed: int, step: int) -> None:
@@ -48,8 +48,9 @@ class PretrainModule(pl.LightningModule):
         return loss
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """Keys the random numbers by the micro-batch's number, and sets the learning rates."""
+        """Keys the random numbers by the micro-batch's number, and sets what learns at which rate."""
         key_step(self.model, self.recipe.seed, batch_index)
+        unfreeze(self.optimizer, self.trainer.global_step)
         set_learning_rates(self.optimizer, self.recipe.schedule, self.progress)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

@@ -1,42 +1,93 @@
-"""AdamW in three groups, and the learning rate as a function of progress."""
+"""AdamW in its groups, which of them learn yet, and the learning rate as a function of progress."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
-from actbench.config.schema import OptimizerSection, ScheduleSection
-from actbench.nn.build import activation_parameters
+from actbench.activations import Activation
+from actbench.config.placement import learning, spelled
+from actbench.config.schema import ActivationOptimizer, OptimizerSection, ScheduleSection
+from actbench.nn.build import activation_parameters, activation_slots
 
 
 def make_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.AdamW:
     """AdamW over matrices (with weight decay), vectors (without) and the activations' own coefficients.
 
-    Each group carries its peak rate as "peak_lr" and its schedule as "schedule".
+    Coefficients that learn alike share a group, named "activation" or with its slots. Those that are frozen are in
+    none. Each group carries its peak rate as "peak_lr", its schedule as "schedule", and as "unfreeze_after" the steps
+    before which `unfreeze` keeps it frozen.
     """
     coefficients = activation_parameters(model)
     others = [p for p in model.parameters() if p.requires_grad and p not in coefficients]
-    matrices = [p for p in others if p.ndim >= 2]
-    vectors = [p for p in others if p.ndim < 2]
-    own = section.activation
-    own_lr = own.lr if own.lr is not None else section.lr * own.lr_multiplier
     groups = [
-        ("matrices", matrices, section.lr, section.weight_decay, "same"),
-        ("vectors", vectors, section.lr, 0.0, "same"),
-        ("activation", [p for p in model.parameters() if p in coefficients], own_lr, own.weight_decay, own.schedule),
+        _group("matrices", [p for p in others if p.ndim >= 2], section.lr, section.weight_decay),
+        _group("vectors", [p for p in others if p.ndim < 2], section.lr, 0.0),
+        *_activation_groups(model, section),
     ]
     return torch.optim.AdamW(
-        [
-            {"name": name, "params": params, "lr": lr, "peak_lr": lr, "weight_decay": decay, "schedule": schedule}
-            for name, params, lr, decay, schedule in groups
-            if params
-        ],
-        betas=section.betas,
-        eps=section.eps,
-        fused=True,
+        [group for group in groups if group["params"]], betas=section.betas, eps=section.eps, fused=True
     )
+
+
+def unfreeze(optimizer: torch.optim.Optimizer, step: int) -> None:
+    """Lets those coefficients learn, and no others, whose first steps are over after `step` steps of the whole run.
+
+    AdamW gives a parameter its moments with its first gradient, so theirs start fresh.
+    """
+    for group in optimizer.param_groups:
+        if group["unfreeze_after"]:
+            for parameter in group["params"]:
+                parameter.requires_grad_(step >= group["unfreeze_after"])
+
+
+def _activation_groups(model: nn.Module, section: OptimizerSection) -> list[dict[str, Any]]:
+    slots = activation_slots(model)
+    learnable = {slot: [p for p in module.parameters() if p.requires_grad] for slot, module in slots.items()}
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for slot, own in learning(section, list(slots)).items():
+        if own.frozen or own.unfreeze_after:
+            slots[slot].requires_grad_(False)
+        if learnable[slot] and not own.frozen:
+            alike.setdefault(_settings(slots[slot], own, section), []).append(slot)
+    return [
+        _group(
+            "activation" if len(alike) == 1 else f"activation of {spelled(names)}",
+            [parameter for name in names for parameter in learnable[name]],
+            *settings,
+        )
+        for settings, names in alike.items()
+    ]
+
+
+def _settings(activation: Activation, own: ActivationOptimizer, section: OptimizerSection) -> tuple[Any, ...]:
+    """Rate, weight decay, schedule and steps to be frozen; the activation's own defaults where the recipe is silent."""
+    multiplier = activation.lr_multiplier if own.lr_multiplier is None else own.lr_multiplier
+    lr = section.lr * multiplier if own.lr is None else own.lr
+    decay = activation.weight_decay if own.weight_decay is None else own.weight_decay
+    return lr, decay, own.schedule, own.unfreeze_after
+
+
+def _group(
+    name: str,
+    parameters: list[nn.Parameter],
+    lr: float,
+    weight_decay: float,
+    schedule: str = "same",
+    unfreeze_after: int | None = None,
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "params": parameters,
+        "lr": lr,
+        "peak_lr": lr,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "unfreeze_after": unfreeze_after,
+    }
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, section: ScheduleSection, progress: float) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from actbench import activations
 from actbench.config import Recipe
+from actbench.config.own_files import code_hashes
+from actbench.config.placement import in_short
 from actbench.data.batches import Batch, Sequences, TrainingStream, fixed_batches
 from actbench.data.packing import TokenData, prepare
 from actbench.data.sequences import sequences_for
@@ -66,23 +66,9 @@ def plan(recipe: Recipe, runs: Path, say: Say) -> Plan:
         hint = "pip install 'actbench[tensorboard]'"
         raise BadInput(Problem("tensorboard is not installed", key="logging.tensorboard", hint=hint))
     tokens = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
-    identity = {"kind": "pretrain", "recipe": recipe.identity(), "data": tokens.hash, "code": _plug_in_hashes(recipe)}
-    label = recipe.model.activation.name.rpartition(":")[2].lower()
-    folder = runs / f"{recipe.name}-{label}-s{recipe.seed}-{identity_hash(identity)}"
+    identity = {"kind": "pretrain", "recipe": recipe.identity(), "data": tokens.hash, "code": code_hashes(recipe)}
+    folder = runs / f"{recipe.name}-{in_short(recipe.model)}-s{recipe.seed}-{identity_hash(identity)}"
     model = size(recipe.model, int(tokens.facts["vocabulary_size"]), recipe.batch.length)
     sequences = sequences_for(recipe, tokens)
     stream = TrainingStream(sequences.train, recipe.batch.sequences // recipe.batch.accumulate, recipe.seed)
     return Plan(recipe, tokens, folder, model, hardware, stream, sequences.validation)
-
-
-def plug_in_files(recipe: Recipe) -> dict[str, Path]:
-    """The user's own activation files, by the name under which a run keeps its copy."""
-    files = {"activation.py": activations.source_file(recipe.model.activation.name)}
-    if recipe.model.family == "bert":
-        files["pooler_activation.py"] = activations.source_file(recipe.model.pooler_activation.name)
-    return {name: file for name, file in files.items() if file is not None}
-
-
-def _plug_in_hashes(recipe: Recipe) -> dict[str, str]:
-    """The content of the user's own activation files: another content is another run."""
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in plug_in_files(recipe).items()}

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file, save_model
 
 from actbench.config import Recipe, dump
+from actbench.config.own_files import code_hashes, copies, naming_copies
 from actbench.errors import BadInput, Problem, RunFailed
 from actbench.evaluation.likelihood import likelihood
 from actbench.nn.bert import Bert
@@ -21,7 +22,7 @@ from actbench.store.atomic import replacing, write_json, write_text
 from actbench.training.activation_record import coefficients, describe, sample_inputs
 from actbench.training.hardware import compile_blocks
 from actbench.training.module import PretrainModule
-from actbench.training.plan import Plan, Say, plug_in_files
+from actbench.training.plan import Plan, Say
 from actbench.training.progress import Display, display
 from actbench.training.recorder import Recorder, share_done
 from actbench.training.signals import stoppable
@@ -125,7 +126,7 @@ def _checkpoint(planned: Plan, writer: RunWriter) -> dict[str, Any] | None:
 
 def _describe(planned: Plan, writer: RunWriter) -> None:
     recipe = planned.recipe
-    for name, file in plug_in_files(recipe).items():
+    for name, file in copies(recipe).items():
         write_text(writer.folder / name, file.read_text(encoding="utf-8"))
     write_text(writer.folder / "recipe.yaml", dump(recipe))
     tokenizer = planned.tokens.tokenizer_file.read_text(encoding="utf-8")
@@ -133,7 +134,8 @@ def _describe(planned: Plan, writer: RunWriter) -> None:
     writer.describe(
         {
             "kind": "pretrain",
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe": naming_copies(recipe).model_dump(mode="json"),
+            "code": code_hashes(recipe),
             "data": {"hash": planned.tokens.hash, **planned.tokens.facts},
             "model": planned.model,
             "hardware": planned.hardware.facts(),
@@ -145,7 +147,8 @@ def _describe(planned: Plan, writer: RunWriter) -> None:
 def _save_results(writer: RunWriter, model: Bert | Gpt, initial: dict[str, Any], planned: Plan) -> None:
     with replacing(writer.folder / "model.safetensors") as temporary:
         save_model(model, str(temporary))
-    write_json(writer.folder / "activations.json", describe(model, planned.recipe.model, initial))
+    recorded = naming_copies(planned.recipe)
+    write_json(writer.folder / "activations.json", describe(model, recorded.model, initial))
     batch = next(planned.validation_batches(limit=16))
     with replacing(writer.folder / "activation_inputs.safetensors") as temporary:
         save_file(sample_inputs(model, batch, planned.hardware.autocast()), str(temporary))

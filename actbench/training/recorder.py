@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
+from torch import Tensor
 
 from actbench.config.schema import Recipe
 from actbench.data.batches import Batch
 from actbench.errors import Interrupted, RunFailed
 from actbench.store.atomic import replacing
 from actbench.store.writer import RunWriter
-from actbench.training.activation_record import coefficients
+from actbench.training.activation_record import coefficients_row, gradients
 from actbench.training.module import PretrainModule
 from actbench.training.progress import Display
 from actbench.training.signals import Stop
 
 
 class Recorder(pl.Callback):
-    """Keeps a run's clock and journal. Its state, saved in the checkpoint, is the time trained so far."""
+    """Keeps a run's clock and journal. Its state, saved in the checkpoint: the time trained, the last coefficients."""
 
     def __init__(
         self,
@@ -36,16 +38,18 @@ class Recorder(pl.Callback):
         self.recipe, self.writer, self.validate, self.display = recipe, writer, validate, display
         self.stop, self.tensorboard = stop, tensorboard
         self.seconds = 0.0  # spent training, without validations and saves
+        self._coefficients: dict[str, Any] | None = None  # the last row of them
+        self._gradients: dict[str, dict[str, Tensor | None]] = {}  # of this step, if a validation may follow it
         self._warm: tuple[int, float] | None = None  # (step, seconds) at the first log: compiling is over by then
         self._mark = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run continues from."""
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "coefficients": self._coefficients}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up the clock where the checkpoint left it."""
-        self.seconds = state_dict["seconds"]
+        """Takes up the clock and the journal where the checkpoint left them."""
+        self.seconds, self._coefficients = state_dict["seconds"], state_dict["coefficients"]
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Starts the clock, and drops rows that a resumed run is going to write again."""
@@ -53,6 +57,15 @@ class Recorder(pl.Callback):
         self.stop.listen()
         self._set_progress(trainer, module)
         self._mark = time.perf_counter()
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Keeps the coefficients' gradients, before the module clips them, where a validation may want to tell them."""
+        assert isinstance(module, PretrainModule)
+        step, last = trainer.global_step + 1, self.recipe.total_steps  # a budget in minutes may end with any step
+        if step % self.recipe.validation.every_steps == 0 or last is None or step == last:
+            self._gradients = gradients(module.model)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, batch_index: int
@@ -110,9 +123,9 @@ class Recorder(pl.Callback):
             raise RunFailed(f"the validation loss is no longer finite at step {step}")
         row = {"step": step, "kind": "validation", **self._clock(step), "loss": loss}
         self._write({**row, "perplexity": math.exp(min(loss, 700))}, module)
-        learned = {slot: values for slot, values in coefficients(module.model).items() if values}
-        if learned:
-            self.writer.log({"step": step, "kind": "coefficients", "values": learned})
+        self._coefficients = coefficients_row(step, module.model, self._gradients)
+        if self._coefficients is not None:
+            self.writer.log(self._coefficients)
 
     def _clock(self, step: int) -> dict[str, Any]:
         return {"tokens": step * self.recipe.tokens_per_step, "seconds": round(self.seconds, 3)}

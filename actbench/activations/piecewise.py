@@ -1,0 +1,136 @@
+"""Piecewise linear functions with learnable coefficients."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from actbench.activations.base import ElementwiseActivation, Sharing
+from actbench.activations.registry import register
+
+
+@register("prelu")
+class PReLU(ElementwiseActivation):
+    """A leaky ReLU whose slope is learned, from 1/4; weight decay would pull it towards ReLU, the paper uses none."""
+
+    formula = r"\max(0, x) + s \min(0, x)"
+    source = "He, Zhang, Ren & Sun 2015, Delving Deep into Rectifiers, ICCV, arXiv 1502.01852"
+    symbols: ClassVar = {"slope": "s"}
+
+    def __init__(self, sharing: Sharing = "layer", width: int | None = None):
+        super().__init__(sharing, width)
+        self.slope = self.coefficient(0.25)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """x above zero, slope x below."""
+        return torch.where(x > 0, x, self.spread(self.slope) * x)
+
+
+@register("srelu")
+class SReLU(ElementwiseActivation):
+    """The identity between two thresholds t_l < t_r, lines of the slopes a_l and a_r beyond them.
+
+    It starts as a leaky ReLU: t_l = 0, a_l = 0.2, t_r = 1, a_r = 1. The paper also starts so, but sets t_r by the
+    inputs; at 1 there are always some above it, so that a_r moves from the first step and t_r, whose gradient is
+    proportional to 1 - a_r, from the second. Should the thresholds cross, both bends hold between them.
+    """
+
+    formula = r"x + (a_r - 1) \max(0, x - t_r) + (1 - a_l) \max(0, t_l - x)"
+    source = "Jin et al. 2016, Deep Learning with S-shaped Rectified Linear Activation Units, AAAI, arXiv 1512.07030"
+    symbols: ClassVar = {"left": "t_l", "left_slope": "a_l", "right": "t_r", "right_slope": "a_r"}
+
+    def __init__(self, sharing: Sharing = "layer", width: int | None = None):
+        super().__init__(sharing, width)
+        self.left, self.left_slope = self.coefficient(0.0), self.coefficient(0.2)
+        self.right, self.right_slope = self.coefficient(1.0), self.coefficient(1.0)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """(..., F) -> (..., F)."""
+        left, left_slope = self.spread(self.left), self.spread(self.left_slope)
+        right, right_slope = self.spread(self.right), self.spread(self.right_slope)
+        return x + (right_slope - 1) * (x - right).relu() + (1 - left_slope) * (left - x).relu()
+
+
+@register("apl")
+class APL(ElementwiseActivation):
+    """ReLU and a sum of hinges below b_s with slopes a_s, all learned.
+
+    The slopes start at 0, so that it starts as ReLU, and the hinges evenly on [-1, 1], so that no two are alike. A
+    hinge's gradient is proportional to its slope: it moves from the second step. The paper puts an L2 penalty of 0.001
+    on the coefficients; here that is the default of their weight decay.
+    """
+
+    formula = r"\max(0, x) + \sum_{s=1}^{S} a_s \max(0, b_s - x)"
+    source = "Agostinelli, Hoffman, Sadowski & Baldi 2015, Learning Activation Functions to Improve Deep Neural \
+Networks, ICLR workshop, arXiv 1412.6830"
+    symbols: ClassVar = {"slopes": r"a_1, \dots, a_S", "hinges": r"b_1, \dots, b_S"}
+    weight_decay = 0.001
+
+    def __init__(self, hinges: Annotated[int, Field(ge=1)] = 5, sharing: Sharing = "layer", width: int | None = None):
+        super().__init__(sharing, width)
+        self.slopes = self.coefficient([0.0] * hinges)
+        self.hinges = self.coefficient([0.0] if hinges == 1 else [2 * s / (hinges - 1) - 1 for s in range(hinges)])
+
+    def compute(self, x: Tensor) -> Tensor:
+        """(..., F) -> (..., F)."""
+        total = x.relu()
+        for slope, hinge in zip(self.terms(self.slopes), self.terms(self.hinges), strict=True):
+            total = total + slope * (hinge - x).relu()
+        return total
+
+
+@register("splash")
+class Splash(ElementwiseActivation):
+    """Hinges at fixed places, symmetric about zero, with a learned change of slope at each; it starts as ReLU.
+
+    `hinges` are the places b_s >= 0, ascending from 0: the paper's are 0, 1, 2 and 2.5, which with their mirror images
+    are its S = 7. They suit inputs of a variance of one; `hinges_from` places them by data. Raises ValueError for
+    hinges that do not ascend from 0.
+    """
+
+    formula = r"\sum_{s} a^{+}_s \max(0, x - b_s) + \sum_{s} a^{-}_s \max(0, -x - b_s)"
+    source = "Tavakoli, Agostinelli & Baldi 2021, SPLASH: Learnable Activation Functions for Improving Accuracy and \
+Adversarial Robustness, Neural Networks 140, arXiv 2006.08947"
+    symbols: ClassVar = {"right": r"a^{+}_1, a^{+}_2, \dots", "left": r"a^{-}_1, a^{-}_2, \dots"}
+
+    def __init__(
+        self,
+        hinges: tuple[float, ...] = (0.0, 1.0, 2.0, 2.5),
+        sharing: Sharing = "layer",
+        width: int | None = None,
+    ):
+        super().__init__(sharing, width)
+        if not hinges or hinges[0] != 0 or not all(a < b < math.inf for a, b in pairwise(hinges)):
+            raise ValueError(f"hinges must ascend from 0, not {list(hinges)}")
+        self.hinges = hinges
+        self.right = self.coefficient([1.0] + [0.0] * (len(hinges) - 1))
+        self.left = self.coefficient([0.0] * len(hinges))
+
+    def compute(self, x: Tensor) -> Tensor:
+        """(..., F) -> (..., F)."""
+        total = torch.zeros_like(x)
+        for hinge, right, left in zip(self.hinges, self.terms(self.right), self.terms(self.left), strict=True):
+            total = total + right * (x - hinge).relu() + left * (-x - hinge).relu()
+        return total
+
+
+def hinges_from(inputs: Tensor, count: int) -> list[float]:
+    """Places for `count` of Splash's hinges: 0, and so that between any two neighbours lie as many |inputs|.
+
+    `inputs` (R, F) are what an activation receives. Returns ascending floats, the first 0.0. Raises ValueError when
+    an input is not finite or there are too few different ones.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, not {count}")
+    sizes = inputs.detach().double().abs().flatten().sort().values
+    if not torch.isfinite(sizes).all():
+        raise ValueError("some inputs are not finite")
+    hinges = [0.0, *(sizes[len(sizes) * i // count].item() for i in range(1, count) if len(sizes))]
+    if len(hinges) < count or any(a >= b for a, b in pairwise(hinges)):
+        raise ValueError(f"{len(sizes)} inputs have too few different sizes for {count} hinges")
+    return hinges

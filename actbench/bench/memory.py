@@ -1,0 +1,31 @@
+"""The most memory that a piece of work holds at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import accumulate
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+QUIET = "99"  # the profiler's library reads its log level from the environment when it is first used
+
+
+def peak_memory(work: Callable[[], None], device: str) -> int:
+    """Bytes of tensors that `work` holds at its peak, above what was held before it began.
+
+    On a CPU, the running sum of what PyTorch's profiler saw allocated and freed. What a kernel takes for itself, past
+    PyTorch's allocator, is not in it.
+    """
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return int(torch.cuda.max_memory_allocated()) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", QUIET)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = (event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(accumulate(changes), default=0)

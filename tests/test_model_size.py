@@ -1,0 +1,165 @@
+"""Models are equally large, or equally costly, whatever the activation; and what is told of a size is true."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from model_sections import LENGTH, VOCABULARY, act, bert_section, gpt_section, ids
+
+from actbench import activations
+from actbench.activations.cost import flops_per_element
+from actbench.config.activation import ActivationOverride
+from actbench.config.schema import ActivationSpec, GptSection
+from actbench.nn.build import activation_parameters, activation_slots, build, size, slot_widths
+from actbench.nn.feed_forward import FeedForward
+from actbench.nn.width import ffn_width
+
+
+@pytest.mark.parametrize("layout", ["gpt2", "llama"])
+@pytest.mark.parametrize(
+    "d_ff", [512, 1024, 1280, 2048, 2560, 2816, 3072, 4096, 4800, 4848, 4864, 5000, 8192, 8256, 11008]
+)
+def test_a_gated_model_is_as_large_as_a_plain_one(layout: str, d_ff: int) -> None:
+    shape = {"layout": layout, "n_layers": 4, "d_model": d_ff // 32 * 8, "n_heads": 4, "d_ff": d_ff}
+    section = gpt_section(**shape, activation=act("swiglu"))
+    assert abs(size(section, 1000, 64)["parameters_ratio_to_gelu"] - 1) < 0.01
+
+
+def test_polycoms_1b_models_are_as_large_as_the_paper_says() -> None:
+    shape = {"n_layers": 24, "d_model": 2048, "n_heads": 16, "d_ff": 8256, "tie_embeddings": False}
+    sizes = {
+        name: size(gpt_section(**shape, activation=act(name)), 32000, 4096)
+        for name in ("swiglu", "gelu", "relu", "poly_relu", "poly_norm")
+    }
+    for name, found in sizes.items():
+        assert found["d_ff"] == (5504 if name == "swiglu" else 8256)
+        scalars = 24 * 4 if name.startswith("poly") else 0
+        assert found["parameters"] == 1_345_423_360 + scalars
+        assert found["activation_parameters"] == scalars
+
+
+def test_a_fixed_width_is_not_matched() -> None:
+    assert size(gpt_section(activation=act("swiglu"), ffn_width="fixed"), 100, 16)["d_ff"] == 64
+    assert size(gpt_section(activation=act("swiglu")), 100, 16)["d_ff"] == 40
+
+
+# (d_model, d_ff): the width of a gated block, for shapes in use, with and without biases.
+GATED = {
+    (128, 512): 344,
+    (512, 2048): 1368,
+    (768, 3072): 2048,
+    (1024, 4096): 2728,
+    (2048, 8192): 5440,
+    (2048, 8256): 5504,
+}
+
+
+@pytest.mark.parametrize("layout", ["gpt2", "llama"])
+@pytest.mark.parametrize(("shape", "width"), GATED.items())
+def test_gated_widths_are_those_in_use(layout: str, shape: tuple[int, int], width: int) -> None:
+    section = gpt_section(layout=layout, d_model=shape[0], d_ff=shape[1])
+    assert ffn_width(section, act("swiglu")) == width
+
+
+@pytest.mark.parametrize("d_ff", [64, 100, 3072, 5001, 8192])
+@pytest.mark.parametrize("name", ["relu", "raf", "poly_norm"])
+def test_an_ungated_activation_with_few_coefficients_keeps_the_width(name: str, d_ff: int) -> None:
+    for layout in ("gpt2", "llama"):
+        assert ffn_width(gpt_section(layout=layout, d_model=512, d_ff=d_ff), act(name)) == d_ff
+
+
+def block_parameters(section: GptSection, spec: ActivationSpec, width: int) -> int:
+    """Counted in a block."""
+    block = FeedForward(section.d_model, width, spec, bias=section.layout == "gpt2")
+    return sum(p.numel() for p in block.parameters())
+
+
+@pytest.mark.parametrize("layout", ["gpt2", "llama"])
+@pytest.mark.parametrize(
+    ("name", "sharing"),
+    [("raf", "channel"), ("prelu", "channel"), ("raf", 16), ("swiglu", None), ("poly_norm_glu", None)],
+)
+def test_no_other_width_of_its_kind_is_nearer_in_parameters(layout: str, name: str, sharing: str | int | None) -> None:
+    section = gpt_section(layout=layout, d_model=64, d_ff=512)
+    spec = act(name, **({"sharing": sharing} if sharing else {}))
+    target = block_parameters(section, act("gelu"), 512)
+    width = ffn_width(section, spec)
+    assert width % 8 == 0
+    step = 16 if sharing == 16 else 8
+    missed = {w: abs(block_parameters(section, spec, w) - target) for w in (width - step, width, width + step)}
+    assert min(missed, key=lambda w: missed[w]) == width
+    assert missed[width] < 0.013 * target  # half a step of 8 in 344
+
+
+def test_coefficients_of_every_channel_are_paid_for_in_width() -> None:
+    section = gpt_section(d_model=64, d_ff=512)
+    assert ffn_width(section, act("raf", sharing="channel")) == 472  # 138 numbers a column, not 128
+
+
+def test_groups_of_channels_divide_the_width() -> None:
+    section = gpt_section(d_model=512, d_ff=2048)
+    assert ffn_width(section, act("raf", sharing=32)) == 2048
+    assert ffn_width(section, act("raf", sharing=48)) == 2064
+
+
+@pytest.mark.parametrize("name", ["gelu", "raf", "poly_norm", "swiglu", "poly_norm_glu"])
+def test_flops_are_matched_as_nearly_as_a_multiple_of_8_can(name: str) -> None:
+    section = gpt_section(d_model=64, d_ff=512, ffn_width="matched_flops")
+
+    def cost(name: str, width: int) -> float:
+        activation = activations.create(name, width=width)
+        return (6 if activation.gated else 4) * 64 * width + flops_per_element(activation) * width
+
+    width = ffn_width(section, act(name))
+    missed = {w: abs(cost(name, w) - cost("gelu", 512)) for w in (width - 8, width, width + 8)}
+    assert min(missed, key=lambda w: missed[w]) == width
+    told = size(section.model_copy(update={"activation": act(name)}), 100, 16)
+    assert told["ffn_flops_ratio_to_gelu"] == pytest.approx(cost(name, width) / cost("gelu", 512), rel=1e-12)
+
+
+def test_layers_of_different_kinds_have_widths_of_their_own() -> None:
+    kinds = (ActivationOverride(layers="1", name="swiglu"), ActivationOverride(slot="pooler", name="raf"))
+    section = bert_section(n_layers=3, activation_overrides=kinds)
+    model = build(section, VOCABULARY, LENGTH, seed=0)
+    told = size(section, VOCABULARY, LENGTH)
+    assert told["d_ff"] == [64, 40, 64]
+    assert slot_widths(model) == {"layers.0": 64, "layers.1": 40, "layers.2": 64, "pooler": 32}
+    assert [layer.feed_forward.gate is not None for layer in model.layers] == [False, True, False]
+    assert told["parameters"] == sum(p.numel() for p in model.parameters())
+    assert (
+        told["parameters_ratio_to_gelu"] == told["parameters"] / size(bert_section(n_layers=3), 101, 24)["parameters"]
+    )
+    assert model(ids(), torch.tensor([3, 9]), torch.tensor([1, 2])).isfinite().all()
+
+
+def test_an_activation_is_told_the_width_it_sees() -> None:
+    overrides = (ActivationOverride(slot="pooler", name="raf", sharing="channel"),)
+    section = bert_section(activation=act("raf", sharing=4), activation_overrides=overrides)
+    slots = activation_slots(build(section, VOCABULARY, LENGTH, seed=0))
+    assert [slots[slot].numerator.shape[0] for slot in slots] == [4, 4, 32]
+    assert [slots[slot].width for slot in slots] == [64, 64, 32]
+
+
+@pytest.mark.parametrize("name", ["gelu", "swiglu", "raf", "poly_relu", "poly_norm"])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "untied"])
+def test_the_size_told_is_that_of_the_model_built(family: str, name: str) -> None:
+    section = {
+        "bert": bert_section(activation=act(name)),
+        "gpt2": gpt_section(activation=act(name), layout="gpt2"),
+        "llama": gpt_section(activation=act(name)),
+        "untied": gpt_section(activation=act(name), tie_embeddings=False),
+    }[family]
+    told, model = size(section, VOCABULARY, LENGTH), build(section, VOCABULARY, LENGTH, seed=0)
+    assert told["parameters"] == sum(p.numel() for p in model.parameters())
+    assert told["activation_parameters"] == sum(p.numel() for p in activation_parameters(model))
+    assert told["d_ff"] == model.layers[0].feed_forward.up.out_features
+    assert list(activation_slots(model)) == ["layers.0", "layers.1"] + ["pooler"] * (family == "bert")
+
+
+def test_flops_count_every_matrix_where_it_works() -> None:
+    dense = 2 * (4 * 32 * 32 + 2 * 32 * 64)
+    attention = 12 * 2 * LENGTH * 32
+    told = size(gpt_section(), VOCABULARY, LENGTH)["flops_per_token"]
+    assert told == 6 * (dense + 32 * VOCABULARY) + attention
+    told = size(bert_section(mask_fraction=0.25), VOCABULARY, LENGTH)["flops_per_token"]
+    assert told == 6 * (dense + 0.25 * (32 * 32 + 32 * VOCABULARY)) + attention
