@@ -257,6 +257,16 @@ def test_what_works_fails_nothing_and_is_told_what_is_not_described(monkeypatch:
     assert set(statuses.values()) == {"pass", "note"} and statuses["description"] == "note"
 
 
+def test_what_cannot_be_made_is_tested_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unwilling(Activation):
+        def __init__(self) -> None:
+            raise RuntimeError("not today")
+
+    monkeypatch.setitem(registry._registered, "bad", Unwilling)
+    [verdict] = check("bad")
+    assert (verdict.check, verdict.status, verdict.words) == ("made", "fail", "RuntimeError: not today")
+
+
 def test_hand_derived_gradients_are_only_asked_of_the_modules_own_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._registered, "bad", WrongByHand)
     statuses = {verdict.check: verdict.status for verdict in check("bad")}

@@ -12,11 +12,11 @@ import torch
 from actbench.activations import Activation, available, create, get, option_problems, register, source_file
 from actbench.errors import BadInput
 
-
-CATALOGUE = """
-apl geglu gelu glu leaky_relu leaky_relu2 mish poly_norm poly_norm_glu poly_prelu poly_relu poly_relu_norm polycom
-prelu raf rbf reglu relu relu2 sigmoid silu splash srelu swiglu swish_beta tanh xielu
-""".split()
+CATALOGUE = [
+    "apl", "geglu", "gelu", "glu", "leaky_relu", "leaky_relu2", "mish", "poly_norm", "poly_norm_glu", "poly_prelu",
+    "poly_relu", "poly_relu_norm", "polycom", "prelu", "raf", "rbf", "reglu", "relu", "relu2", "sigmoid", "silu",
+    "splash", "srelu", "swiglu", "swish_beta", "tanh", "xielu",
+]  # fmt: skip
 
 
 def test_the_catalogue_is_available_by_its_names() -> None:

@@ -10,8 +10,8 @@ import matplotlib.mathtext
 import numpy as np
 import pytest
 import torch
-
 from activation_values import inputs_of
+
 from actbench.activations import Activation, ElementwiseActivation, available, blocks, create, get
 
 NAMES = available()

@@ -77,7 +77,7 @@ def test_a_description_tells_options_as_a_recipe_writes_them() -> None:
     assert options["order"] == ("3", "integer at least 1 at most 16")
     assert options["norm"] == ('"rms"', "rms or l2") and options["eps"] == ("1e-06", "number at least 0")
     assert "width" not in {option.name for option in describe("swish_beta").options}
-    assert describe("poly_norm", {"order": 2}).count == 3 and describe("swish_beta", {"sharing": 4}).count == 4
+    assert describe("poly_norm", {"order": 2}).count == 3 and describe("swish_beta", {"sharing": 3}).count == 3
 
 
 def test_a_curve_is_drawn_where_it_runs() -> None:

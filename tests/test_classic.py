@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from activation_values import inputs_of, tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activation_values import inputs_of, tensor
 from actbench.activations import create, get
 from actbench.errors import BadInput
 

@@ -10,6 +10,7 @@ import pytest
 
 from actbench.analysis.labels import label, labels
 from actbench.errors import BadInput
+from actbench.evaluation.load import recipe_of
 from actbench.store import Run
 
 
@@ -74,5 +75,6 @@ def test_labels_are_no_longer_than_tells_runs_apart(tmp_path: Path) -> None:
 def test_a_run_of_another_version_is_named(tmp_path: Path) -> None:
     run = fake_runs.pretrain(tmp_path, "gelu")
     run.info["recipe"]["model"]["pooler_activation"] = {"name": "tanh"}
-    with pytest.raises(BadInput, match=rf"{run.id}/run.json: .*another version.*pooler_activation"):
-        label(run)
+    for read in (label, recipe_of):
+        with pytest.raises(BadInput, match=rf"{run.id}/run.json: .*another version.*pooler_activation"):
+            read(run)

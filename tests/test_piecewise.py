@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from activation_values import X, inputs_of, tensor, with_coefficients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activation_values import X, inputs_of, tensor, with_coefficients
 from actbench.activations import create
 from actbench.activations.piecewise import hinges_from
 from actbench.errors import BadInput
@@ -34,9 +34,10 @@ def test_srelu_is_its_definition(left: float, gap: float, left_slope: float, rig
     activation = with_coefficients(
         "srelu", {"left": left, "left_slope": left_slope, "right": right, "right_slope": right_slope}
     )
-    below, above = left + left_slope * (GRID - left), right + right_slope * (GRID - right)
-    expected = torch.where(GRID >= right, above, torch.where(GRID <= left, below, GRID))
-    torch.testing.assert_close(activation(GRID), expected, rtol=1e-9, atol=1e-9)
+    x = GRID
+    below, above = left + left_slope * (x - left), right + right_slope * (x - right)
+    expected = torch.where(x >= right, above, torch.where(x <= left, below, x))
+    torch.testing.assert_close(activation(x), expected, rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=30, deadline=None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from activation_values import X, inputs_of, polynomial, tensor, with_coefficients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actbench.activations import create
 from actbench.errors import BadInput
-from activation_values import X, inputs_of, polynomial, tensor, with_coefficients
 
 THIRDS, UNEQUAL = [1 / 3, 1 / 3, 1 / 3], [0.2, 0.3, 0.5]
 

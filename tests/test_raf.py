@@ -7,22 +7,11 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from raf_definition import VERSIONS, naive
 
 from actbench.activations import Activation, blocks, create
 
-VERSIONS = ("A", "B", "C", "D", "N")
 SMALL = st.floats(-2, 2)
-
-
-def naive(version: str, a: list[float], b: list[float], x: np.ndarray) -> np.ndarray:
-    """The definition, term by term."""
-    above = sum(a_i * x**i for i, a_i in enumerate(a))
-    terms = [b_j * x**j for j, b_j in enumerate(b, start=int(version != "C"))]
-    if version == "A":
-        return above / (1 + sum(np.abs(term) for term in terms))
-    return (
-        above / {"B": 1 + abs(sum(terms)), "C": 0.1 + abs(sum(terms)), "N": 1 + sum(terms)}[version.replace("D", "B")]
-    )
 
 
 def exact(a: list[float], b: list[float], version: str = "A", **options: object) -> Activation:

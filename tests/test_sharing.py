@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from activation_values import inputs_of
+
 from actbench.activations import ElementwiseActivation, available, create, get
 
 NAMES = [name for name in available() if issubclass(get(name), ElementwiseActivation)]

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
+from activation_values import X, tensor, with_coefficients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activation_values import X, tensor, with_coefficients
 from actbench.activations import create
 
 # xIELU (arXiv 2411.13010) in float64 at X with alpha_p = alpha_n = 0.8, beta = 0.5, eps = -1e-6, to ten digits.

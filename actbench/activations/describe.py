@@ -71,7 +71,7 @@ class Description:
 
 def describe(name: str, chosen: Mapping[str, Any] | None = None) -> Description:
     """The facts of the activation `name` made with the options `chosen`. Raises BadInput as `create` does."""
-    module = registry.create(name, width=WIDTH, **(chosen or {}))
+    module = made(name, chosen or {})
     cls = type(module)
     return Description(
         name=name,
@@ -82,7 +82,7 @@ def describe(name: str, chosen: Mapping[str, Any] | None = None) -> Description:
         distribution=registry.distribution(name),
         gated=module.gated,
         whole_row=module.whole_row,
-        flops_per_element=round(flops_per_element(module, WIDTH), 1),
+        flops_per_element=round(flops_per_element(module, width_near(WIDTH, chosen or {})), 1),
         weight_decay=module.weight_decay,
         lr_multiplier=module.lr_multiplier,
         coefficients=[
@@ -91,6 +91,17 @@ def describe(name: str, chosen: Mapping[str, Any] | None = None) -> Description:
         ],
         options=_options(cls),
     )
+
+
+def made(name: str, chosen: Mapping[str, Any]) -> Activation:
+    """The activation `name` with the options `chosen`, of a width of about 256. Raises BadInput as `create` does."""
+    return registry.create(name, width=width_near(WIDTH, chosen), **chosen)
+
+
+def width_near(width: int, chosen: Mapping[str, Any]) -> int:
+    """The width, or the next that groups of channels divide, if the options name their number."""
+    groups = chosen.get("sharing")
+    return -(-width // groups) * groups if isinstance(groups, int) and groups > 0 else width
 
 
 @torch.no_grad()

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 POINTS = 301  # to begin with
+ANGLES = 801  # at which the whole real line is watched: no polynomial falls by CLEARANCE between two of them
 ROUNDS, STEPS = 8, 60  # of adding points, and of linear programmes for each set of points
-LOWEST = 1e-3  # Q(0), in units of Q's largest coefficient: bounds how large coefficients become
-CLEARANCE = 1e-4  # of a denominator from zero, in the same units
+LOWEST = 1e-4  # Q(0), in units of Q's largest coefficient: bounds how large coefficients become
+CLEARANCE = 5e-4  # of a denominator from zero, in the same units
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Sheet:
         if self.kind == "terms":
             return np.zeros((0, 1 + self.n)), 0.0
         if self.kind == "line":  # x = tan(angle), and all divided by 1 + x^n
-            angle = np.linspace(-np.pi / 2, np.pi / 2, 401)[:, None]
+            angle = np.linspace(-np.pi / 2, np.pi / 2, ANGLES)[:, None]
             sine, cosine, j = np.sin(angle), np.cos(angle), np.arange(self.n + 1)
             return sine**j * cosine ** (self.n - j) / (sine**self.n + cosine**self.n), CLEARANCE
         inside = float(self.kind == "positive")
@@ -71,7 +72,7 @@ def best_fit(sheet: Sheet, target: Callable[[Array], Array], dense: Array) -> tu
     for _ in range(ROUNDS):
         a, b, largest = _corrected(sheet, x, target(x), a, b)
         error = np.abs(values - sheet.above(dense) @ a / (1 + sheet.below(dense) @ b))
-        if error.max() <= 1.001 * largest + 1e-12:
+        if error.max() <= 1.0001 * largest + 1e-12:
             break
         peaks = (error[1:-1] >= error[:-2]) & (error[1:-1] >= error[2:]) & (error[1:-1] > largest)
         x = np.union1d(x, dense[1:-1][peaks])
@@ -107,6 +108,6 @@ def _corrected(sheet: Sheet, x: Array, y: Array, a: Array, b: Array) -> tuple[Ar
         gain = largest - error
         if gain > 0:
             a, b, q, largest = p / z[0], z[1:] / z[0], below @ z, error
-        if gain <= 1e-4 * largest:
+        if gain <= 1e-5 * largest:
             break
     return a, b, float(largest)

@@ -35,9 +35,9 @@ class PReLU(ElementwiseActivation):
 class SReLU(ElementwiseActivation):
     """The identity between two thresholds t_l < t_r, lines of the slopes a_l and a_r beyond them.
 
-    It starts as a leaky ReLU: t_l = 0, a_l = 0.2, t_r = 1, a_r = 1. The paper also starts so, but sets t_r by the
-    inputs; at 1 there are always some above it, so that a_r moves from the first step and t_r, whose gradient is
-    proportional to 1 - a_r, from the second. Should the thresholds cross, both bends hold between them.
+    It starts as a leaky ReLU, t_l = 0, a_l = 0.2, t_r = 1, a_r = 1, as the paper's does, which is held there for some
+    epochs; the numbers are ours. Some inputs are above 1, so that a_r moves from the first step and t_r, whose gradient
+    is proportional to 1 - a_r, from the second. Should the thresholds cross, both bends hold between them.
     """
 
     formula = r"x + (a_r - 1) \max(0, x - t_r) + (1 - a_l) \max(0, t_l - x)"
@@ -60,9 +60,9 @@ class SReLU(ElementwiseActivation):
 class APL(ElementwiseActivation):
     """ReLU and a sum of hinges below b_s with slopes a_s, all learned.
 
-    The slopes start at 0, so that it starts as ReLU, and the hinges evenly on [-1, 1], so that no two are alike. A
-    hinge's gradient is proportional to its slope: it moves from the second step. The paper puts an L2 penalty of 0.001
-    on the coefficients; here that is the default of their weight decay.
+    The slopes start at 0, so that it starts as ReLU; the hinges evenly on [-1, 1], our choice, so that no two are
+    alike. A hinge's gradient is proportional to its slope: it moves from the second step. The paper puts an L2 penalty
+    of 0.001 on the coefficients; here that is the default of their weight decay.
     """
 
     formula = r"\max(0, x) + \sum_{s=1}^{S} a_s \max(0, b_s - x)"

@@ -81,11 +81,11 @@ class RowNorm(Activation):
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The graph at `x` (N,) when the norm is the mean one of `inputs` (R, F), rows that the layer received."""
-        return horner([torch.zeros_like(x), *self.mean_scales(inputs, 1)], x)
+        return (x * self.mean_scales(inputs, 1)[0]).to(x.dtype)
 
     def mean_scales(self, inputs: Tensor, order: int) -> list[Tensor]:
-        """n_1 .. n_order with n(x^i) = n_i x^i, each () and the mean over the rows of `inputs` (R, F)."""
-        return [s.mean().to(inputs.dtype) for s in self._scales(inputs.double(), [self.eps] * order)]
+        """n_1 .. n_order with n(x^i) = n_i x^i, each () in fp64: the means over the rows of `inputs` (R, F)."""
+        return [scale.mean() for scale in self._scales(inputs.double(), [self.eps] * order)]
 
     def _scales(self, u: Tensor, eps: Sequence[float | Tensor]) -> list[Tensor]:
         """1 / sqrt(mean(u^2i) + eps_i) for i = 1, 2, ..., each (..., 1); 0 where that is infinite."""
@@ -120,7 +120,7 @@ class PolyNorm(RowNorm):
         """The graph at `x` (N,) when the norms are the mean ones of `inputs` (R, F), rows that the layer received."""
         weights = self.weight.unbind()
         scales = self.mean_scales(inputs, len(weights))
-        return horner([self.bias, *(a * scale for a, scale in zip(weights, scales, strict=True))], x)
+        return horner([self.bias, *(a * s for a, s in zip(weights, scales, strict=True))], x.double()).to(x.dtype)
 
 
 @register("poly_relu_norm")

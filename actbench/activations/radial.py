@@ -24,8 +24,9 @@ POINTS = 2001
 class RBF(ElementwiseActivation):
     """Gaussians at `count` evenly spaced centres from one end of `range` to the other, as wide as their spacing h.
 
-    Only the weights are learned. They start as the least-squares fit to `init`, a fixed activation of one input, on
-    all of `range` but 1.5 spacings at each end. Beyond the centres the function falls to 0, whatever `init` does.
+    Only the weights are learned; number, places and width of the Gaussians are this package's choice. The weights start
+    as the least-squares fit to `init`, a fixed activation of one input, on all of `range` but 1.5 spacings at each end.
+    Beyond the centres the function falls to 0, whatever `init` does.
     Raises ValueError for a range without an inside, or an `init` that does not suit.
     """
 

@@ -72,12 +72,11 @@ def show(
     import math
     from dataclasses import asdict
 
-    from actbench.activations import create
-    from actbench.activations.describe import WIDTH, describe, graph
+    from actbench.activations.describe import describe, graph, made
 
     options = _options(set_)
     facts = describe(name, options)
-    x, y = (points.tolist() for points in graph(create(name, width=WIDTH, **options)))
+    x, y = (points.tolist() for points in graph(made(name, options)))
     if as_json:
         print_json(
             {
@@ -187,9 +186,10 @@ def _verdicts(name: str, options: dict[str, Any], all_of_them: bool) -> list[Ver
 def _speed(name: str, options: dict[str, Any]) -> str:
     """Time and memory beside GELU's, in words: a first impression; `actbench bench` measures."""
     from actbench.activations import create
+    from actbench.activations.describe import width_near
     from actbench.bench.activations import compare
 
-    rows, width = 512, 3072
+    rows, width = 512, width_near(3072, options)
     found = compare(create(name, width=width, **options), shape=(rows, width), rounds=5)
     ratios = f"{found.time_ratio:.1f} x GELU's time, {found.memory_ratio:.1f} x its peak memory"
     return f"{ratios}, forward and backward without a compiler at ({rows}, {width})"

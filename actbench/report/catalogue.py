@@ -10,8 +10,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from actbench.activations import available, create, distribution
-from actbench.activations.describe import REACH, WIDTH, Coefficients, Description, Option, describe, graph
+from actbench.activations import available, distribution
+from actbench.activations.describe import REACH, Coefficients, Description, Option, describe, graph, made
 from actbench.report.figure_style import hide_spines, save, style
 from actbench.store.atomic import replacing
 
@@ -72,7 +72,7 @@ def page(facts: Sequence[Description]) -> str:
 
 def draw(name: str, path: Path) -> None:
     """The activation's graph on [-4, 4], legible on a light and on a dark page."""
-    x, y = graph(create(name, width=WIDTH))
+    x, y = graph(made(name, {}))
     with style():
         figure = Figure(figsize=SIZE, facecolor="none", layout="constrained")
         axes = figure.add_subplot(facecolor="none")
