@@ -173,6 +173,13 @@ def test_a_panel_a_layer_and_a_line_a_model(published: Path, actbench: Callable,
     assert drawn.count("stroke-dasharray") == 13 + 1  # one start a panel, and the legend's
 
 
+def test_a_wild_pooler_does_not_flatten_the_layers(published: Path, tmp_path: Path) -> None:
+    wild = [*(entry(k) for k in range(1, 13)), {"num": [0, 500, 0], "den": [0, 0]}]
+    plot_coefficients([str(one_entry(tmp_path, version="A", models={"wild": wild}))], tmp_path / "fig.svg")
+    ticks = words(tmp_path / "fig.svg")
+    assert "2000" in ticks and "2" in ticks and ticks.count("2000") == 1
+
+
 def test_models_of_one_name_are_told_apart_by_file(published: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.json"
     copy.write_bytes(published.read_bytes())

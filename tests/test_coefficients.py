@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from actbench.analysis.curves import slot_curves
 from actbench.config import load_recipe
 from actbench.errors import Interrupted
 from actbench.evaluation.load import load
 from actbench.store import Run
 from actbench.training import pretrain as training
 from actbench.training.plan import plan
+from actbench.training.recorder import Recorder
 
 Train = Callable[..., Run]
 EVERY_STEP = {"every_steps": 1, "sequences": 8}
@@ -97,6 +99,13 @@ def test_values_and_gradients_of_every_coefficient_are_logged_at_each_validation
     assert recorder["coefficients"] == rows[-1]
 
 
+def test_a_resumed_run_keeps_the_last_coefficients_until_the_next() -> None:
+    state = {"seconds": 1.5, "coefficients": {"step": 3}}
+    recorder = Recorder(*[None] * 5)  # type: ignore[arg-type]
+    recorder.load_state_dict(state)
+    assert recorder.state_dict() == state
+
+
 def test_gradients_are_those_before_clipping(train: Train) -> None:
     clipped, free = (
         coefficient_rows(train(name, model=RAF, budget={"steps": 1}, optimizer={"clip_norm": limit}))
@@ -127,6 +136,8 @@ def test_more_than_a_thousand_numbers_are_told_by_their_mean_and_range(train: Tr
     assert set(row["gradients"]["layers.1"]["numerator"]) == set(expected)
     assert len(row["values"]["layers.1"]["denominator"]) == 224  # 896 numbers
     assert len(row["values"]["layers.0"]["numerator"]) == 6
+    curves = {curve.slot: curve for curve in slot_curves(run)}
+    assert abs(curves["layers.1"].initial - curves["layers.0"].initial).max() < 1e-6  # the mean of equal channels
 
 
 def test_frozen_coefficients_stay_as_they_start_and_have_no_gradient(train: Train) -> None:
@@ -175,8 +186,6 @@ class Curve(Activation):
 
 
 def test_several_own_files_travel_with_their_run(train: Train, tmp_path: Path) -> None:
-    from actbench.analysis.curves import slot_curves
-
     files = [tmp_path / "one.py", tmp_path / "two.py"]
     for file, start in zip(files, (1.0, 3.0), strict=True):
         file.write_text(OWN.format(start=start), encoding="utf-8")

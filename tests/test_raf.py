@@ -107,6 +107,12 @@ def test_fp32_is_right_far_out(init: str, outside: str) -> None:
         torch.testing.assert_close(found[0][0].double(), found[1][0], rtol=1e-5, atol=0)
 
 
+def test_low_degrees_go_on_to_where_fp32_ends() -> None:
+    x = torch.tensor([-9e6, 9e6])
+    found, expected = (create("raf").to(dtype)(x.to(dtype)) for dtype in (torch.float32, torch.float64))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("degrees", [(5, 4), (4, 5), (7, 6), (9, 8), (0, 12), (16, 1)])
 def test_what_fp16_holds_gives_finite_numbers(degrees: tuple[int, int]) -> None:
     for version in VERSIONS:

@@ -110,6 +110,7 @@ def test_other_starts_are_fitted_on_the_range(options: dict[str, object], error:
 
 
 RATIO = """
+import torch
 from actbench.activations import Activation
 class Ratio(Activation):
     def compute(self, x):
@@ -127,10 +128,12 @@ def test_a_rational_function_is_found_again(tmp_path: Path) -> None:
     assert create("raf", degrees=(3, 2), init=init).numerator[0].item() == pytest.approx(2, abs=1e-5)
 
 
-def test_a_start_is_fitted_also_where_tensors_hold_no_values() -> None:
-    with torch.device("meta"):
-        assert create("raf", degrees=(2, 2), init="mish").numerator.is_meta
-    assert torch.isfinite(create("raf", degrees=(2, 2), init="mish").numerator).all()
+def test_a_start_is_fitted_also_where_tensors_hold_no_values(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(RATIO.replace("1 + x", "torch.ones(()) + x"), encoding="utf-8")
+    for init in ("swish_beta", f"{tmp_path}/mine.py:Ratio"):  # one has coefficients, one makes tensors as it computes
+        with torch.device("meta"):
+            assert create("raf", degrees=(3, 2), init=init).numerator.is_meta
+        assert torch.isfinite(create("raf", degrees=(3, 2), init=init).numerator).all()
 
 
 def test_the_module_and_the_fitter_load_scipy_only_to_fit() -> None:

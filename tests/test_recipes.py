@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from actbench.study import load_study
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 SHIPPED = sorted(path for path in RECIPES.rglob("*.yaml") if path.parent.name != "studies")
+DOCS = (RECIPES.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
 STUDIES = sorted((RECIPES / "studies").glob("*.yaml"))
 
 
@@ -31,6 +33,14 @@ def test_a_shipped_study_resolves_to_runs(path: Path) -> None:
     loaded = load_study(path)
     identities = [str(job.recipe.identity()) for job in loaded.jobs]
     assert len(set(identities)) == len(identities) > 1
+
+
+@pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", DOCS, flags=re.DOTALL))
+def test_the_examples_in_the_docs_load(example: str, tmp_path: Path) -> None:
+    lines = [line for line in example.splitlines() if not line.startswith("extends:")]
+    path = tmp_path / "example.yaml"
+    path.write_text("\n".join([f"extends: {RECIPES / 'small' / 'bert.yaml'}", *lines]), encoding="utf-8")
+    assert load_recipe(path) != load_recipe(RECIPES / "small" / "bert.yaml")
 
 
 @pytest.mark.parametrize(

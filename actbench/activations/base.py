@@ -61,6 +61,10 @@ class Activation(nn.Module):
             wanted = [*leaves, *(p for p in self.parameters() if p.requires_grad)]
             return torch.autograd.grad(self.compute(*leaves), wanted, grad, materialize_grads=True)
 
+    def not_frozen(self, **by: Tensor) -> list[Tensor]:
+        """Of the gradients by each parameter, given by name, those that `gradients` returns."""
+        return [by[name] for name, parameter in self.named_parameters() if parameter.requires_grad]
+
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The function's graph at the points `x`, for plotting.
 

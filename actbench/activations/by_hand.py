@@ -11,19 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-
-def horner(terms: Sequence[Tensor], x: Tensor) -> Tensor:
-    """sum_i terms[i] x^i for scalar terms, or terms that broadcast to x; at least two."""
-    total = torch.addcmul(terms[-2], terms[-1], x)
-    for term in reversed(terms[:-2]):
-        total = torch.addcmul(term, total, x)
-    return total
-
-
-def derivative(terms: Sequence[Tensor]) -> list[Tensor]:
-    """The terms of the derivative of sum_i terms[i] x^i: at least two."""
-    found = [i * term for i, term in enumerate(terms)][1:]
-    return found if len(found) > 1 else [*found, torch.zeros_like(terms[0])]
+from actbench.activations.horner import derivative, horner
 
 
 def rational(x: Tensor, grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,7 +33,7 @@ def polynomial_of_relu(x: Tensor, grad: Tensor, a: Tensor) -> tuple[Tensor, Tens
     positive = x.relu()
     by_a = _moments(grad, positive, positive * positive, len(a))
     by_positive = horner(derivative(a.unbind()), positive).mul_(grad)
-    return torch.ops.aten.threshold_backward(by_positive, x, 0), by_a
+    return through_relu(x, by_positive), by_a
 
 
 def polynomial_of_norm(
@@ -62,13 +50,18 @@ def polynomial_of_norm(
         sums.append(torch.linalg.vecdot(grad, power)[:, None])  # of grad by s_i, but for a_i
     weights = a[1:]
     direct = derivative([a[0].expand_as(scales[0]), *(w * s for w, s in zip(weights, scales, strict=True))])
-    through_norm = [
-        i * w * s**3 * t / count for i, (w, s, t) in enumerate(zip(weights, scales, sums, strict=True), start=1)
+    through_norm = [  # never s^3, which underflows
+        i * w * (t * s * s) * s / count for i, (w, s, t) in enumerate(zip(weights, scales, sums, strict=True), start=1)
     ]
     by_x = horner(direct, x).mul_(grad)
     by_x.addcmul_(horner([*through_norm, torch.zeros_like(scales[0])], square), x, value=-1)
     by_weights = [(s * t).sum() for s, t in zip(scales, sums, strict=True)]
     return by_x, torch.stack([grad.sum(), *by_weights])
+
+
+def through_relu(x: Tensor, by_positive: Tensor) -> Tensor:
+    """The gradient by x from the one by relu(x)."""
+    return torch.ops.aten.threshold_backward(by_positive, x, 0)
 
 
 def _moments(h: Tensor, x: Tensor, square: Tensor, count: int) -> Tensor:

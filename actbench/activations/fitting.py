@@ -113,7 +113,7 @@ def _candidates(
     y = target(x)
     for sheet in _sheets(version, degrees):
         for a, b in (best_fit(sheet, target, points), _linearised(sheet, x, y)):
-            a, b = _as_version(version, sheet, degrees[1], a, b)
+            a, b = _as_version(version, sheet, degrees[1], x, a, b)
             yield a, b
             yield _polished(version, sheet, x, y, a, b)
 
@@ -128,14 +128,14 @@ def _sheets(version: Version, degrees: tuple[int, int]) -> list[Sheet]:
     return [Sheet(m, n, "positive" if version == "C" else "sum"), Sheet(m, n, "odd sum")]
 
 
-def _as_version(version: Version, sheet: Sheet, n: int, a: Array, b: Array) -> tuple[Array, Array]:
-    """From a sheet's P and Q with Q(0) = 1 to the version's coefficients of the same function."""
+def _as_version(version: Version, sheet: Sheet, n: int, x: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    """From a sheet's P and Q with Q(0) = 1 to the version's coefficients of the same function at x."""
     b = np.r_[b, np.zeros(n - len(b))]
     if version != "C":
         return a, b
     if sheet.kind == "odd sum":
         return C_OFFSET * a, C_OFFSET * np.r_[0.0, b]
-    lowest = _denominator("N", b, np.linspace(-1, 1, SAMPLES)).min()
+    lowest = _denominator("N", b, x).min()
     up = max(1.0, C_OFFSET / max(lowest, 1e-6))
     return up * a, np.r_[up - C_OFFSET, up * b]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor
@@ -110,3 +111,9 @@ class PolyNormGLU(PolyNorm):
     def compute(self, gate: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
         """PolyNorm(gate) * value, each (..., F)."""
         return super().compute(gate) * value
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """As poly_norm's, for the gate."""
+        gate, value = inputs
+        by_gate, *others = super().gradients([gate], grad * value)
+        return by_gate, grad * super().compute(gate), *others

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 POINTS = 301  # to begin with
-ANGLES = 801  # at which the whole real line is watched: no polynomial falls by CLEARANCE between two of them
+ANGLES = 801  # at which the whole real line is watched: so many that no usual Q falls by CLEARANCE between two
 ROUNDS, STEPS = 8, 60  # of adding points, and of linear programmes for each set of points
 LOWEST = 1e-4  # Q(0), in units of Q's largest coefficient: bounds how large coefficients become
 CLEARANCE = 5e-4  # of a denominator from zero, in the same units

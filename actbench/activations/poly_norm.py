@@ -14,7 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from actbench.activations import by_hand
 from actbench.activations.base import Activation
+from actbench.activations.horner import horner
 from actbench.activations.registry import register
 
 Norm = Literal["rms", "l2"]
@@ -27,14 +29,6 @@ SYMBOLS = {"weight": r"a_1, \dots, a_r", "bias": "a_0"}
 
 # With these, the mean of x^2r and its gradient fit in fp32 for all |x| up to 5e5, which is more than fp16 can hold.
 SAFE_ORDER, SAFE_EPS = 3, 1e-12
-
-
-def horner(coefficients: Sequence[Tensor], x: Tensor) -> Tensor:
-    """sum_i coefficients[i] x^i, which is of x's shape if there are two or more coefficients that broadcast to it."""
-    total = coefficients[-1]
-    for a in reversed(coefficients[:-1]):
-        total = total * x + a  # compiles to faster code than addcmul
-    return total
 
 
 class RowNorm(Activation):
@@ -116,6 +110,16 @@ class PolyNorm(RowNorm):
         """(..., F) -> (..., F). Raises ValueError when x is only a part of its rows."""
         return self.polynomial(x, (self.bias, *self.weight.unbind()))
 
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand where no row has to be scaled."""
+        (x,) = inputs
+        u, scales = self.powers(x, len(self.weight))
+        if u is not x:
+            return super().gradients(inputs, grad)
+        count = x.shape[-1] if self.norm == "rms" else 1
+        by_x, by_a = by_hand.polynomial_of_norm(x, grad, [self.bias, *self.weight.unbind()], scales, count)
+        return by_x, *self.not_frozen(weight=by_a[1:], bias=by_a[0])
+
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The graph at `x` (N,) when the norms are the mean ones of `inputs` (R, F), rows that the layer received."""
         weights = self.weight.unbind()
@@ -135,6 +139,12 @@ class PolyReLUNorm(PolyNorm):
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F). Raises ValueError when x is only a part of its rows."""
         return super().compute(x.relu())
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """As poly_norm's, through the positive parts."""
+        (x,) = inputs
+        by_positive, *others = super().gradients([x.relu()], grad)
+        return by_hand.through_relu(x, by_positive), *others
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """As poly_norm's, of the positive parts."""

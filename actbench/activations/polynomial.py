@@ -5,16 +5,17 @@ All start at a_i = 1/r and a_0 = 0; the paper takes r = 3. PolyNorm and its rela
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from actbench.activations import options
+from actbench.activations import by_hand, options
 from actbench.activations.base import Activation, ElementwiseActivation, Sharing
+from actbench.activations.horner import horner
 from actbench.activations.inner import adopt, inner_activation
-from actbench.activations.poly_norm import SYMBOLS, ZHUO, Order, RowNorm, horner
+from actbench.activations.poly_norm import SYMBOLS, ZHUO, Order, RowNorm
 from actbench.activations.registry import register
 from actbench.errors import Problem
 
@@ -47,6 +48,13 @@ class PolyReLU(_Polynomial):
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
         return horner(self.coefficients(), x.relu())
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand where a layer shares its coefficients."""
+        if self.sets is not None:
+            return super().gradients(inputs, grad)
+        by_x, by_a = by_hand.polynomial_of_relu(inputs[0], grad, torch.stack(self.coefficients()))
+        return by_x, *self.not_frozen(weight=by_a[1:], bias=by_a[0])
 
 
 @register("poly_prelu")

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from actbench.activations.base import ElementwiseActivation, Sharing
+from actbench.activations.horner import horner
 from actbench.activations.inner import inner_activation
-from actbench.activations.poly_norm import horner
 from actbench.activations.registry import register
 
 GROUP = 15  # Gaussians that share two exponentials; more, and their powers would leave fp32's range

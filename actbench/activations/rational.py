@@ -9,14 +9,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from actbench.activations import coefficients
+from actbench.activations import by_hand, coefficients
 from actbench.activations.base import ElementwiseActivation, Sharing
 from actbench.activations.fitting import C_OFFSET, Version
+from actbench.activations.horner import horner
 from actbench.activations.registry import register
 from actbench.activations.starts import start
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Terms = Sequence[Tensor | float]  # a polynomial's coefficients from the constant on, each a number, () or (F,)
+Terms = Sequence[Tensor]  # a polynomial's coefficients from the constant on, each () or (F,)
 
 DEFAULT_INIT = "gelu"
 NOISE = 0.1  # version D's coefficients are multiplied by a number from [1 - NOISE, 1 + NOISE]
@@ -90,6 +91,15 @@ class RAF(ElementwiseActivation):
             x = x.clamp(-reach, reach)
         return self._ratio(a, b, x)
 
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand for RAFT's own form: version A, extrapolated, one set of coefficients a layer."""
+        by_formula = self.version == "A" and self.outside == "extrapolate" and max(self.degrees) <= SAFE_DEGREE
+        if not by_formula or self.sets is not None:
+            return super().gradients(inputs, grad)
+        b = self.denominator
+        by_x, by_a, by_size = by_hand.rational(inputs[0], grad, self.numerator, _magnitude(b))
+        return by_x, *self.not_frozen(numerator=by_a, denominator=torch.where(b >= 0, by_size, -by_size))
+
     @classmethod
     def expand(cls, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         """With the coefficients of the file that `init` names, FILE or FILE:MODEL, in its place."""
@@ -120,7 +130,7 @@ class RAF(ElementwiseActivation):
 
     def _inner(self, b: Terms) -> Terms:
         """The polynomial that the denominator is made of: in |x| for version A, in x for the others."""
-        return b if self.version == "C" else (float(self.version in "AN"), *b)
+        return b if self.version == "C" else (torch.full_like(b[0], self.version in "AN"), *b)
 
     @property
     def _offset(self) -> float:
@@ -139,14 +149,16 @@ class RAF(ElementwiseActivation):
 
 
 def _polynomial(terms: Terms, x: Any, square: Any) -> Any:
-    """sum_i terms[i] x^i, the even and the odd powers each by Horner's rule in x^2: two short chains."""
+    """sum_i terms[i] x^i; with a compiler even and odd powers each by Horner's rule in x^2, as two short chains."""
+    if isinstance(x, Tensor) and not torch.compiler.is_compiling():
+        return horner(terms, x)
     even = _horner(terms[::2], square)
     return even + x * _horner(terms[1::2], square) if len(terms) > 1 else even
 
 
 def _derivative(terms: Terms, x: float) -> Any:
     """sum_i i terms[i] x^(i - 1)."""
-    return _horner([i * term for i, term in enumerate(terms)][1:] or [0.0], x)
+    return _horner([i * term for i, term in enumerate(terms)][1:] or [torch.zeros_like(terms[0])], x)
 
 
 def _horner(terms: Terms, x: Any) -> Any:

@@ -24,7 +24,7 @@ def fit(
 ) -> None:
     """Fit a rational activation (raf) to another one; prints its errors and what to put into a recipe.
 
-    Example: actbench activations fit --target gelu --degrees 5,4 --range -3,3 -o gelu54.json
+    Example: actbench activations fit --target gelu --degrees 5,4 -o gelu54.json
     """
     from actbench.activations.fitting import Measure, Version, fit
     from actbench.activations.starts import target as function_of

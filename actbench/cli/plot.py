@@ -29,16 +29,18 @@ def activations(
 ) -> None:
     """The learned activations, a panel a layer: learned curve, initial curve dotted, inputs beneath.
 
-    Of a coefficient file's entries, an odd number ends with the pooler's.
+    A coefficient file's model with an odd number of entries has the pooler's last.
 
     Example: actbench plot activations bert-nano-raf-s0 bert-nano-raf-s1 -o raf.svg
     """
     from actbench.errors import BadInput
-    from actbench.report.figures import plot_activations, plot_coefficients
-    from actbench.store import find_run
 
     if bool(run) == bool(coefficients):
         raise BadInput("give runs to draw, or --coefficients, and not both")
+
+    from actbench.report.figures import plot_activations, plot_coefficients
+    from actbench.store import find_run
+
     if coefficients:
         plot_coefficients(coefficients, output)
     else:

@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from actbench.analysis.cohorts import Cohort, Variant, cohorts, seed_key, split_finished
-from actbench.analysis.labels import label
 from actbench.analysis.curves import recorded_slots
+from actbench.analysis.labels import label
 from actbench.errors import BadInput
 from actbench.report.figures import plot_activations, plot_curves
 from actbench.report.numbers import plural
