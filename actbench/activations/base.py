@@ -104,9 +104,18 @@ class ElementwiseActivation(Activation):
             return parameter
         return parameter.repeat_interleave(self.width // self.sets, dim=0)
 
-    def terms(self, parameter: Tensor) -> tuple[Tensor, ...]:
-        """The k coefficients of a parameter with a last axis of k, each () or (F,), ready to meet an x of (..., F)."""
-        return self.spread(parameter).unbind(-1)
+    def terms(self, parameter: Tensor, x: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The k coefficients of a parameter with a last axis of k, each () or (F,), ready to meet an x of (..., F).
+
+        Given x, compiled code gets a layer's coefficients as (..., 1), with a zero added that seems to depend on the
+        row: it then sums a gradient over each row in the loop that makes the gradient by x, and needs no second one.
+        """
+        terms = self.spread(parameter).unbind(-1)
+        if x is None or self.sets is not None or not torch.compiler.is_compiling():
+            return terms
+        first = x.detach()[..., :1]
+        zero = (first > first).to(x.dtype)  # zero for nan and inf too
+        return tuple(term + zero for term in terms)
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The graph at `x` (N,); with several sets of coefficients, the mean over the channels."""

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def horner(terms: Sequence[Tensor], x: Tensor) -> Tensor:
-    """sum_i terms[i] x^i for terms that broadcast to x; of x's shape if there are two or more."""
+def horner(terms: Sequence[Any], x: Any) -> Any:
+    """sum_i terms[i] x^i for numbers, or for tensors that broadcast to x; then of x's shape from two terms on."""
     total = terms[-1]
-    for term in reversed(terms[:-1]):
-        total = step(total, x, term)
+    for i, term in enumerate(reversed(terms[:-1])):
+        total = _step(total, x, term, ours=i > 0)
     return total
 
 
-def step(total: Tensor, x: Tensor, term: Tensor) -> Tensor:
-    """total x + term; without a compiler in one pass through memory, and in place where nobody needs the old total."""
-    if torch.compiler.is_compiling():
-        return total * x + term  # makes better code than addcmul
-    reused = total if total.shape == x.shape and not torch.is_grad_enabled() else None
-    return torch.addcmul(term, total, x, out=reused)
+def _step(total: Any, x: Any, term: Any, ours: bool) -> Any:
+    """total x + term; where no gradient is wanted in one pass through memory, and in place if `total` is ours."""
+    tensors = isinstance(total, Tensor) and isinstance(x, Tensor) and isinstance(term, Tensor)
+    if not tensors or torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return total * x + term
+    if ours and total.shape == x.shape:
+        return torch.addcmul(term, total, x, out=total)
+    if total.ndim == 0:
+        return torch.add(term, x, alpha=total.item())
+    return (total * x).add_(term)  # addcmul is slow where two of three are spread
 
 
 def derivative(terms: Sequence[Tensor]) -> list[Tensor]:
     """The terms of the derivative of sum_i terms[i] x^i, for two terms or more; two at least."""
-    found = [i * term for i, term in enumerate(terms)][1:]
+    found = [terms[1], *(i * term for i, term in enumerate(terms[2:], start=2))]
     return found if len(found) > 1 else [*found, torch.zeros_like(found[0])]

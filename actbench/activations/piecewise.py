@@ -79,7 +79,7 @@ Networks, ICLR workshop, arXiv 1412.6830"
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
         total = x.relu()
-        for slope, hinge in zip(self.terms(self.slopes), self.terms(self.hinges), strict=True):
+        for slope, hinge in zip(self.terms(self.slopes, x), self.terms(self.hinges, x), strict=True):
             total = total + slope * (hinge - x).relu()
         return total
 
@@ -114,7 +114,7 @@ Adversarial Robustness, Neural Networks 140, arXiv 2006.08947"
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
         total = torch.zeros_like(x)
-        for hinge, right, left in zip(self.hinges, self.terms(self.right), self.terms(self.left), strict=True):
+        for hinge, right, left in zip(self.hinges, self.terms(self.right, x), self.terms(self.left, x), strict=True):
             total = total + right * (x - hinge).relu() + left * (-x - hinge).relu()
         return total
 

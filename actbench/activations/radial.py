@@ -51,7 +51,7 @@ class RBF(ElementwiseActivation):
 
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
-        weights = self.terms(self.weight)
+        weights = self.terms(self.weight, x)
         total = torch.zeros_like(x)
         for first in range(0, len(weights), GROUP):
             total = total + self._group(x, first, weights[first : first + GROUP])

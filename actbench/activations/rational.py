@@ -17,7 +17,7 @@ from actbench.activations.registry import register
 from actbench.activations.starts import start
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Terms = Sequence[Tensor]  # a polynomial's coefficients from the constant on, each () or (F,)
+Terms = Sequence[Tensor | float]  # a polynomial's coefficients from the constant on, each a number, () or (F,)
 
 DEFAULT_INIT = "gelu"
 NOISE = 0.1  # version D's coefficients are multiplied by a number from [1 - NOISE, 1 + NOISE]
@@ -115,22 +115,22 @@ class RAF(ElementwiseActivation):
         below: Tensor = self.denominator
         if self.draws:
             above, below = _noisy(above), _noisy(below)
-        a, b = self.terms(above), self.terms(_magnitude(below) if self.version == "A" else below)
-        if torch.compiler.is_compiling() and self.sets is None and x.ndim:
-            return _by_row(a, x), _by_row(b, x)
-        return a, b
+        return self.terms(above, x), self.terms(_magnitude(below) if self.version == "A" else below, x)
 
     def _ratio(self, a: Terms, b: Terms, x: Tensor) -> Tensor:
-        square = x * x
+        square = x * x if torch.compiler.is_compiling() else None
         return _polynomial(a, x, square) * self._denominator(b, x, square).reciprocal()
 
-    def _denominator(self, b: Terms, x: Tensor, square: Tensor) -> Tensor:
+    def _denominator(self, b: Terms, x: Tensor, square: Tensor | None) -> Tensor:
         inner = _polynomial(self._inner(b), x.abs() if self.version == "A" else x, square)
         return inner if self.version in "AN" else self._offset + _magnitude(inner)
 
     def _inner(self, b: Terms) -> Terms:
         """The polynomial that the denominator is made of: in |x| for version A, in x for the others."""
-        return b if self.version == "C" else (torch.full_like(b[0], self.version in "AN"), *b)
+        if self.version == "C":
+            return b
+        constant = float(self.version in "AN")  # which the compiler had better know
+        return constant if torch.compiler.is_compiling() else torch.tensor(constant), *b
 
     @property
     def _offset(self) -> float:
@@ -139,7 +139,7 @@ class RAF(ElementwiseActivation):
     def _slope(self, a: Terms, b: Terms, x: float) -> Tensor:
         """The derivative at an x that is not zero: () or (F,), (..., 1) where the terms are spread over rows."""
         inner, t = self._inner(b), abs(x) if self.version == "A" else x
-        p, q = _polynomial(a, x, x * x), _polynomial(inner, t, t * t)
+        p, q = _polynomial(a, x), _polynomial(inner, t)
         dp, dq = _derivative(a, x), _derivative(inner, t)
         if self.version == "A" and x < 0:
             dq = -dq
@@ -148,40 +148,22 @@ class RAF(ElementwiseActivation):
         return (dp - p / q * dq) / q
 
 
-def _polynomial(terms: Terms, x: Any, square: Any) -> Any:
-    """sum_i terms[i] x^i; with a compiler even and odd powers each by Horner's rule in x^2, as two short chains."""
-    if isinstance(x, Tensor) and not torch.compiler.is_compiling():
+def _polynomial(terms: Terms, x: Any, square: Tensor | None = None) -> Any:
+    """sum_i terms[i] x^i; given x^2, which is for the compiler, even and odd powers apart, as two short chains."""
+    if square is None:
         return horner(terms, x)
-    even = _horner(terms[::2], square)
-    return even + x * _horner(terms[1::2], square) if len(terms) > 1 else even
+    even = horner(terms[::2], square)
+    return even + x * horner(terms[1::2], square) if len(terms) > 1 else even
 
 
 def _derivative(terms: Terms, x: float) -> Any:
     """sum_i i terms[i] x^(i - 1)."""
-    return _horner([i * term for i, term in enumerate(terms)][1:] or [torch.zeros_like(terms[0])], x)
-
-
-def _horner(terms: Terms, x: Any) -> Any:
-    total: Any = terms[-1]
-    for term in reversed(terms[:-1]):
-        total = total * x + term
-    return total
+    return horner([i * term for i, term in enumerate(terms)][1:] or [0.0], x)
 
 
 def _magnitude(value: Any) -> Tensor:
     """|value|, with the derivative 1 at zero: with torch's, which is 0 there, a b_j of zero would never move."""
     return torch.where(value >= 0, value, -value)
-
-
-def _by_row(terms: Sequence[Tensor], x: Tensor) -> Terms:
-    """The scalar terms, the same for every row of x (..., F): (..., 1).
-
-    Each has a zero added that the compiler takes to depend on the row. It then sums the term's gradient over each row
-    in the loop that makes x's gradient, and not over all of x in another one.
-    """
-    first = x.detach()[..., :1]
-    zero = (first > first).to(x.dtype)  # zero for nan and inf too
-    return [term + zero for term in terms]
 
 
 def _noisy(parameter: Tensor) -> Tensor:

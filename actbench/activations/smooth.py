@@ -52,5 +52,5 @@ class XIELU(ElementwiseActivation):
         """(..., F) -> (..., F); below zero, with alpha_n = beta + softplus(n) taken apart."""
         p, n = F.softplus(self.spread(self.p)), F.softplus(self.spread(self.n))
         above = (p * x + self.BETA) * x
-        curved = torch.expm1(x.clamp(max=self.EPS))
+        curved = torch.exp(x.clamp(max=self.EPS)) - 1  # compiled, expm1 takes twice the whole function's time
         return torch.where(x > 0, above, self.BETA * curved + n * (curved - x))
