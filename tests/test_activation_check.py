@@ -213,6 +213,21 @@ class OtherWhenCompiled(Activation):
         return x * 1.001 if torch.compiler.is_compiling() else x
 
 
+class NoisyInTraining(Bad):
+    def compute(self, x: Tensor) -> Tensor:
+        return self.a * x * (1 + torch.rand_like(x) if self.training else 1)
+
+
+class CountsCalls(Bad):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def compute(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().compute(x)
+
+
 FAILS: dict[type[Activation], tuple[str, str]] = {
     Draws: ("made", "draws random numbers at construction (torch)"),
     DrawsFromNumpy: ("made", "draws random numbers at construction (numpy)"),
@@ -224,6 +239,8 @@ FAILS: dict[type[Activation], tuple[str, str]] = {
     SecretlyWholeRow: ("rows", "set whole_row = True"),
     Noisy: ("repeatable", "another output"),
     Counts: ("repeatable", "another output"),
+    NoisyInTraining: ("repeatable", "draws random numbers in training"),
+    CountsCalls: ("repeatable", "changes a buffer"),
     Remembers: ("state", "some state is kept outside it"),
     NotKept: ("state", "some state is kept outside it"),
     NoCurve: ("curve", "TypeError"),

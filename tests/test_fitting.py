@@ -110,8 +110,8 @@ def test_the_height_of_the_function_does_not_matter() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"degrees": (-1, 2)}, "must be at least (0, 1)"),
-        ({"degrees": (3, 0)}, "must be at least (0, 1)"),
+        ({"degrees": (-1, 2)}, "must be from (0, 1) to (16, 16)"),
+        ({"degrees": (3, 0)}, "must be from (0, 1) to (16, 16)"),
         ({"interval": (3.0, -3.0)}, "not from 3 to -3"),
         ({"interval": (0.0, float("inf"))}, "not from 0 to inf"),
         ({"target": lambda x: 1 / np.where(x == 1, 0, x - 1)}, "not finite at x = 1"),
@@ -153,7 +153,7 @@ def test_the_command_tells_errors_and_what_recipes_say(
     ("arguments", "said"),
     [
         (("--target", "gelu", "--degrees", "5"), "error: --degrees: '5' is not two numbers (as in 5,4)"),
-        (("--target", "gelu", "--degrees", "5,0"), "error: degrees (5, 0) must be at least (0, 1)"),
+        (("--target", "gelu", "--degrees", "5,0"), "error: degrees (5, 0) must be from (0, 1) to (16, 16)"),
         (("--target", "gelu", "--range", "a,b"), "error: --range: 'a,b' is not two numbers (as in -3,3)"),
         (("--target", "geluu"), "error: unknown activation 'geluu' (did you mean 'gelu'?)"),
         (("--target", "gelu", "--version", "E"), "error: --version: unknown 'E' (known: A, B, C, D, N)"),

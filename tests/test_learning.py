@@ -8,6 +8,7 @@ from recipe_text import GOOD, Write, the_problem
 from actbench.config import Recipe, load_recipe
 from actbench.config.activation import ActivationOptimizer
 from actbench.config.placement import learning, slot_names
+from actbench.errors import BadInput
 
 SLOTS = slot_names("bert", 2)
 
@@ -72,3 +73,15 @@ def test_alternatives_in_one_breath_are_an_error(write: Write, pair: str) -> Non
 def test_a_wrong_value_is_told(write: Write, wrong: str) -> None:
     problem = the_problem(write(f"{GOOD}  activation: {{{wrong}}}\n"))
     assert (problem.where, problem.key) == ("r.yaml:20", f"optimizer.activation.{wrong.partition(':')[0]}")
+
+
+def test_an_override_that_says_nothing_is_refused(write: Write) -> None:
+    with pytest.raises(BadInput, match=r"activation_overrides\.0: says nothing: give one of lr, "):
+        recipe(write, "{}", "{layers: 0}")
+
+
+def test_coefficients_must_have_steps_left_to_learn_in(write: Write) -> None:
+    steps = recipe(write, "{}").total_steps
+    assert steps and recipe(write, f"{{unfreeze_after: {steps - 1}}}")
+    with pytest.raises(BadInput, match=f"leaves none of {steps} steps"):
+        recipe(write, f"{{unfreeze_after: {steps}}}")

@@ -10,9 +10,10 @@ from actbench import activations
 from actbench.activations.cost import flops_per_element
 from actbench.config.activation import ActivationOverride
 from actbench.config.schema import ActivationSpec, GptSection
+from actbench.errors import BadInput
 from actbench.nn.build import activation_parameters, activation_slots, build, size, slot_widths
 from actbench.nn.feed_forward import FeedForward
-from actbench.nn.width import ffn_width
+from actbench.nn.width import ffn_width, widths
 
 
 @pytest.mark.parametrize("layout", ["gpt2", "llama"])
@@ -163,3 +164,18 @@ def test_flops_count_every_matrix_where_it_works() -> None:
     assert told == 6 * (dense + 32 * VOCABULARY) + attention
     told = size(bert_section(mask_fraction=0.25), VOCABULARY, LENGTH)["flops_per_token"]
     assert told == 6 * (dense + 0.25 * (32 * 32 + 32 * VOCABULARY)) + attention
+
+
+@pytest.mark.parametrize("ffn_width", ["matched", "matched_flops", "fixed"])
+@pytest.mark.parametrize("sharing", ["channel", 8])
+def test_what_is_shared_inside_a_gate_has_a_width_too(ffn_width: str, sharing: str | int) -> None:
+    spec = act("glu", inner="raf", inner_options={"sharing": sharing})
+    section = gpt_section(activation=spec, ffn_width=ffn_width)
+    wide = size(section, 300, 16)["d_ff"]
+    assert isinstance(wide, int) and wide % 8 == 0
+
+
+def test_groups_that_do_not_divide_the_width_are_told_with_their_slot() -> None:
+    section = gpt_section(activation=act("raf", sharing=7), ffn_width="fixed")
+    with pytest.raises(BadInput, match=r"layers\.0, raf: 7 groups do not divide a width of"):
+        widths(section)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from actbench.activations import Activation, create
+from actbench.activations import Activation, create, expand
 from actbench.errors import BadInput
 
 # RAFT's starts: version A, degrees (5, 4), as in the rational-activations package and UKPLab/2022-RAFT.
@@ -126,6 +126,21 @@ def test_a_rational_function_is_found_again(tmp_path: Path) -> None:
     torch.testing.assert_close(activation.denominator.detach(), torch.tensor([0.5, 0.2]), atol=1e-5, rtol=0)
     (tmp_path / "mine.py").write_text(RATIO.replace("1 + x", "2 + x"), encoding="utf-8")
     assert create("raf", degrees=(3, 2), init=init).numerator[0].item() == pytest.approx(2, abs=1e-5)
+
+
+def test_a_recipe_holds_the_fit_to_a_file_and_not_its_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(RATIO, encoding="utf-8")
+    [options] = expand("raf", {"degrees": [3, 2], "init": f"{tmp_path}/mine.py:Ratio", "sharing": 4})
+    assert set(options) == {"degrees", "sharing", "numerator", "denominator"}
+    assert options["denominator"] == pytest.approx([0.5, 0.2], abs=1e-5)
+    assert expand("raf", {"init": "tanh"}) == [{"init": "tanh"}]
+
+
+@pytest.mark.parametrize("name", ["glu", "polycom"])
+def test_no_option_leads_to_code_that_a_run_does_not_keep(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(RATIO, encoding="utf-8")
+    with pytest.raises(BadInput, match="does not ship with actbench"):
+        create(name, inner=f"{tmp_path}/mine.py:Ratio")
 
 
 def test_a_start_is_fitted_also_where_tensors_hold_no_values(tmp_path: Path) -> None:

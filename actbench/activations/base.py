@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from actbench.activations import blocks
 
-Sharing = Literal["layer", "channel"] | Annotated[int, Field(ge=1)]
+Sharing = Literal["layer", "channel"] | Annotated[int, Field(ge=1, le=65536)]
 
 
 class Activation(nn.Module):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from actbench.activations.base import Activation
 from actbench.activations.blocks import at_least_fp32
 from actbench.activations.check_subject import Broken, Subject, nudge
 
@@ -65,6 +66,13 @@ def repeatable(subject: Subject) -> str:
     away = _distance(module(*inputs), first)
     if away != 0:
         raise Broken(f"the same input gives another output, {away:.1e} away, in evaluation mode")
+    module.train()
+    kept = {name: value.clone() for name, value in module.state_dict().items()}
+    one, other = (_seeded(seed, module, inputs) for seed in (1, 2))
+    if not module.draws and _distance(one, other) != 0:
+        raise Broken("compute draws random numbers in training: say so by a property `draws` that is then True")
+    if any(not torch.equal(value, kept[name]) for name, value in module.state_dict().items()):
+        raise Broken("compute changes a buffer, and it may be called several times a step, each with some rows")
     return "the same output each time"
 
 
@@ -102,6 +110,12 @@ def _generators() -> dict[str, Any]:
         "random": random.getstate(),
         "numpy": (numbers["pos"], numbers["key"].tolist()),
     }
+
+
+def _seeded(seed: int, module: Activation, inputs: list[Tensor]) -> Tensor:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return module.compute(*inputs)
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +101,8 @@ def made(name: str, chosen: Mapping[str, Any]) -> Activation:
 
 def width_near(width: int, chosen: Mapping[str, Any]) -> int:
     """The width, or the next that groups of channels divide, if the options name their number."""
-    groups = chosen.get("sharing")
-    return -(-width // groups) * groups if isinstance(groups, int) and groups > 0 else width
+    groups = registry.groups(chosen)
+    return -(-width // groups) * groups
 
 
 @torch.no_grad()
@@ -109,12 +110,13 @@ def graph(module: Activation) -> tuple[Tensor, Tensor]:
     """The function's graph on [-4, 4], x and y (401,); of a function of whole rows, for rows of normal numbers."""
     x = torch.linspace(-REACH, REACH, POINTS)
     rows = torch.special.ndtri((torch.arange(STAND_IN) + 0.5) / STAND_IN)[None]
-    return x, module.curve(x, rows)
+    return x, registry.curve(module, x, rows)
 
 
 def _options(cls: type[Activation]) -> list[Option]:
     model = options.options_model(cls)
-    schemas = model.model_json_schema().get("properties", {})
+    with warnings.catch_warnings(action="ignore"):  # of a default that JSON does not know
+        schemas = model.model_json_schema().get("properties", {})
     defaults = {
         key: "required" if field.is_required() else json.dumps(field.default, default=str)
         for key, field in model.model_fields.items()

@@ -21,6 +21,7 @@ Array = NDArray[np.floating[Any]]
 Version = Literal["A", "B", "C", "D", "N"]
 Measure = Literal["max", "rms"]
 
+MOST = 16  # the highest degree
 C_OFFSET = 0.1  # version C's denominator never falls below it
 POINTS = 12001  # errors are measured at as many, evenly spaced
 SAMPLES = 801  # least squares look at as many
@@ -48,11 +49,12 @@ def fit(
     """The rational function nearest to `target`, a map of (N,) to (N,), by its largest or its RMS error.
 
     It has no pole: in version N, nowhere on the real line, which keeps an odd n's last coefficient at zero. Raises
-    ValueError for degrees below (0, 1), an empty or infinite interval, and a target that is not finite in it.
+    ValueError for degrees outside of (0, 1) to (16, 16), an empty or infinite interval, and a target that is not
+    finite in it.
     """
     low, high = interval
-    if degrees[0] < 0 or degrees[1] < 1:
-        raise ValueError(f"degrees {degrees} must be at least (0, 1)")
+    if not (0 <= degrees[0] <= MOST and 1 <= degrees[1] <= MOST):
+        raise ValueError(f"degrees {degrees} must be from (0, 1) to ({MOST}, {MOST})")
     if not -np.inf < low < high < np.inf:
         raise ValueError(f"the range must go from a number to a larger one, not from {low:g} to {high:g}")
     x = np.linspace(low, high, POINTS)

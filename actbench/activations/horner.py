@@ -24,7 +24,7 @@ def _step(total: Any, x: Any, term: Any, ours: bool) -> Any:
         return total * x + term
     if ours and total.shape == x.shape:
         return torch.addcmul(term, total, x, out=total)
-    if total.ndim == 0:
+    if total.ndim == 0 and not total.is_cuda:
         return torch.add(term, x, alpha=total.item())
     return (total * x).add_(term)  # addcmul is slow where two of three are spread
 

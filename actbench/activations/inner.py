@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actbench.activations.base import Activation
-from actbench.activations.registry import create
+from actbench.activations.registry import code_hash, create
 from actbench.errors import BadInput
 
 
@@ -18,6 +18,11 @@ def inner_activation(
         inner = create(name, width=width, **(options or {}))
     except BadInput as error:
         raise ValueError(f"{key}: {error}") from None
+    if code_hash(name) is not None:
+        raise ValueError(
+            f"{key}: '{name}' does not ship with actbench, and a run keeps the code of a slot's activation alone: "
+            "write the whole function as one activation of your own"
+        )
     if inner.gated:
         raise ValueError(f"{key}: '{name}' is gated; it must be a function of one input")
     return inner

@@ -35,7 +35,7 @@ def from_file(path: Path, attribute: str) -> type[Activation]:
         sys.modules[module_name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[module_name]
             raise BadInput(Problem(f"{type(error).__name__}: {error}", where=str(path))) from error
     found = {

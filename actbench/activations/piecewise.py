@@ -71,7 +71,9 @@ Networks, ICLR workshop, arXiv 1412.6830"
     symbols: ClassVar = {"slopes": r"a_1, \dots, a_S", "hinges": r"b_1, \dots, b_S"}
     weight_decay = 0.001
 
-    def __init__(self, hinges: Annotated[int, Field(ge=1)] = 5, sharing: Sharing = "layer", width: int | None = None):
+    def __init__(
+        self, hinges: Annotated[int, Field(ge=1, le=256)] = 5, sharing: Sharing = "layer", width: int | None = None
+    ):
         super().__init__(sharing, width)
         self.slopes = self.coefficient([0.0] * hinges)
         self.hinges = self.coefficient([0.0] if hinges == 1 else [2 * s / (hinges - 1) - 1 for s in range(hinges)])

@@ -14,6 +14,7 @@ from actbench.activations.horner import horner
 from actbench.activations.inner import inner_activation
 from actbench.activations.registry import register
 
+Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 GROUP = 15  # Gaussians that share two exponentials; more, and their powers would leave fp32's range
 REACH = {torch.float32: 14.5, torch.float64: 38.7}  # spacings from a centre to where exp(-v^2 / 2) is exactly 0
 MARGIN = 1.5  # spacings at each end of the grid where the start is not fitted, as nothing lies beyond to help
@@ -37,7 +38,7 @@ class RBF(ElementwiseActivation):
     def __init__(
         self,
         count: Annotated[int, Field(ge=5, le=300)] = 15,
-        range: tuple[float, float] = (-5.0, 5.0),
+        range: tuple[Finite, Finite] = (-5.0, 5.0),
         init: str = "gelu",
         sharing: Sharing = "layer",
         width: int | None = None,

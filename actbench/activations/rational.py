@@ -11,10 +11,12 @@ from torch import Tensor
 
 from actbench.activations import by_hand, coefficients
 from actbench.activations.base import ElementwiseActivation, Sharing
-from actbench.activations.fitting import C_OFFSET, Version
+from actbench.activations.fitting import C_OFFSET, MOST, Version
 from actbench.activations.horner import horner
-from actbench.activations.registry import register
+from actbench.activations.options import check
+from actbench.activations.registry import code_hash, register
 from actbench.activations.starts import start
+from actbench.errors import BadInput
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Terms = Sequence[Tensor | float]  # a polynomial's coefficients from the constant on, each a number, () or (F,)
@@ -50,7 +52,7 @@ class RAF(ElementwiseActivation):
 
     def __init__(
         self,
-        degrees: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] = (5, 4),
+        degrees: tuple[Annotated[int, Field(ge=0, le=MOST)], Annotated[int, Field(ge=1, le=MOST)]] = (5, 4),
         version: Version = "A",
         init: str = DEFAULT_INIT,
         numerator: list[Finite] | None = None,
@@ -102,10 +104,11 @@ class RAF(ElementwiseActivation):
 
     @classmethod
     def expand(cls, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """With the coefficients of the file that `init` names, FILE or FILE:MODEL, in its place."""
-        if not coefficients.names_file(options.get("init")):
-            return [dict(options)]
+        """With coefficients in the place of an `init` that does not ship with actbench: a file's, or those of a fit."""
+        init = options.get("init")
         others = {key: value for key, value in options.items() if key != "init"}
+        if not coefficients.names_file(init):
+            return [{**others, **_fitted(cls, options)} if _foreign(init) else dict(options)]
         _, entries = coefficients.read(options["init"])
         return [_expanded(entry, others) for entry in entries]
 
@@ -164,6 +167,24 @@ def _derivative(terms: Terms, x: float) -> Any:
 def _magnitude(value: Any) -> Tensor:
     """|value|, with the derivative 1 at zero: with torch's, which is 0 there, a b_j of zero would never move."""
     return torch.where(value >= 0, value, -value)
+
+
+def _foreign(init: Any) -> bool:
+    """Whether `init` names an activation whose code is not part of actbench."""
+    try:
+        return isinstance(init, str) and code_hash(init) is not None
+    except BadInput:  # the constructor tells
+        return False
+
+
+def _fitted(cls: type[RAF], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The coefficients that the constructor would start at; nothing where the options are wrong, which it tells."""
+    checked, problems = check(cls, options)
+    if problems:
+        return {"init": options["init"]}
+    with torch.device("cpu"):
+        module = cls(**{**checked, "sharing": "layer"})
+    return {"numerator": module.numerator.tolist(), "denominator": module.denominator.tolist()}
 
 
 def _noisy(parameter: Tensor) -> Tensor:

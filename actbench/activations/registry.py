@@ -16,6 +16,8 @@ from actbench.activations import loading
 from actbench.errors import BadInput, Problem, nearest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from actbench.activations.base import Activation
 
 C = TypeVar("C", bound="type[Activation]")
@@ -122,9 +124,24 @@ def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str, st
             _try(cls, checked)
     except ValueError as error:
         return [("name", str(error), "")]
-    except Exception as error:  # a user's own code may raise anything
+    except (Exception, SystemExit) as error:  # a user's own code may raise anything
         return [("name", f"{cls.__name__} does not work: {type(error).__name__}: {error}", "")]
     return problems
+
+
+def groups(options: Mapping[str, Any]) -> int:
+    """A number that the width must be a multiple of, so that the channels fall into the groups that `sharing` names."""
+    shared = (options.get("sharing"), (options.get("inner_options") or {}).get("sharing"))
+    return math.lcm(*(number for number in shared if isinstance(number, int) and number > 0))
+
+
+def curve(module: Activation, x: Tensor, inputs: Tensor) -> Tensor:
+    """`module.curve`, which a user may have written. Raises BadInput when it does not work."""
+    try:
+        return module.curve(x, inputs)
+    except Exception as error:
+        hint = "curve(self, x, inputs) must turn any (N,) into (N,)"
+        raise BadInput(Problem(f"{type(module).__name__} cannot be drawn: {error}", hint=hint)) from None
 
 
 def source_file(name: str) -> Path | None:
@@ -154,8 +171,7 @@ def _try(cls: type[Activation], options: Mapping[str, Any]) -> None:
 
     from actbench.activations.options import construct
 
-    groups = [given.get("sharing") for given in (options, options.get("inner_options") or {})]
-    width = 4 * math.prod(group for group in groups if isinstance(group, int))
+    width = 4 * groups(options)
     x = torch.linspace(-1, 1, 2 * width).view(2, width)
     y = construct(cls, options, width).eval()(*((x, x) if cls.gated else (x,)))
     if y.shape != x.shape:

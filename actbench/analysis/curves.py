@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from actbench.activations import Activation, create
+from actbench.activations import Activation, create, curve
 from actbench.config.own_files import find_copy
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
@@ -101,7 +101,7 @@ def _slot_curve(run: Run, slot: dict[str, Any], sample: NDArray[np.float32] | No
     inputs = torch.from_numpy(sample) if sample is not None else _normal_quantiles()
     initial, final = (_rebuild(run, slot, state) for state in ("initial", "final"))
     with torch.no_grad():
-        before, after = (module.curve(points, inputs).double().numpy() for module in (initial, final))
+        before, after = (curve(module, points, inputs).double().numpy() for module in (initial, final))
     histogram = _histogram(sample, grid) if sample is not None else None
     return SlotCurve(slot["name"], slot["activation"]["name"], bool(slot["final"]), x, before, after, histogram)
 

@@ -91,6 +91,12 @@ ALTERNATIVES = (("lr", "lr_multiplier"), ("frozen", "unfreeze_after"))
 class ActivationOptimizerOverride(Selector, ActivationOptimizer):
     """How the coefficients of some slots learn, where that differs; what is not said here stays."""
 
+    @model_validator(mode="after")
+    def _says_something(self) -> ActivationOptimizerOverride:
+        if not self.model_fields_set & set(ActivationOptimizer.model_fields):
+            raise ValueError(f"says nothing: give one of {', '.join(ActivationOptimizer.model_fields)}")
+        return self
+
     def over(self, base: ActivationOptimizer) -> ActivationOptimizer:
         """`base` with what is said here; saying one of two alternatives takes the other back."""
         said = {key: getattr(self, key) for key in ActivationOptimizer.model_fields if key in self.model_fields_set}

@@ -215,6 +215,15 @@ class Recipe(Section):
     hardware: HardwareSection = HardwareSection()
     logging: LoggingSection = LoggingSection()
 
+    @model_validator(mode="after")
+    def _coefficients_learn_in_time(self) -> Recipe:
+        for own in (self.optimizer.activation, *self.optimizer.activation_overrides):
+            if own.unfreeze_after and self.total_steps and own.unfreeze_after >= self.total_steps:
+                raise ValueError(
+                    f"optimizer: unfreeze_after {own.unfreeze_after} leaves none of {self.total_steps} steps to learn"
+                )
+        return self
+
     @property
     def tokens_per_step(self) -> int:
         """Tokens in one optimiser step."""

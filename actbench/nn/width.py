@@ -6,6 +6,7 @@ D is the model's width, F a block's: D -> F -> D in two matrices, and a third D 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -13,20 +14,29 @@ from actbench import activations
 from actbench.activations import Activation
 from actbench.config.placement import POOLER, placement
 from actbench.config.schema import ActivationSpec, BertSection, GptSection
+from actbench.errors import BadInput
 
 GELU = ActivationSpec(name="gelu")
 WIDE = 3200  # from here on a multiple of 64 misses by 1 % at most
 
 
 def widths(config: BertSection | GptSection) -> dict[str, int]:
-    """The width that the activation of every slot sees: F in a block, D in the pooler."""
+    """The width that the activation of every slot sees: F in a block, D in the pooler.
+
+    Raises BadInput, naming the slot, when its activation cannot have that width.
+    """
     known: dict[str, int] = {}  # an activation stands in many layers
     found = {}
     for slot, spec in placement(config).items():
         key = spec.model_dump_json()
-        if slot != POOLER and key not in known:
+        if slot == POOLER:
+            found[slot] = config.d_model
+            _make(spec, config.d_model, slot)
+            continue
+        if key not in known:
             known[key] = ffn_width(config, spec)
-        found[slot] = config.d_model if slot == POOLER else known[key]
+            _make(spec, known[key], slot)
+        found[slot] = known[key]
     return found
 
 
@@ -40,8 +50,7 @@ def ffn_width(config: BertSection | GptSection, spec: ActivationSpec) -> int:
         return config.d_ff
     cost = parameters if config.ffn_width == "matched" else flops
     target = cost(config, GELU, config.d_ff)
-    sharing = spec.options.get("sharing")
-    groups = sharing if isinstance(sharing, int) else 1
+    groups = activations.groups(spec.options)
     low = groups * config.d_ff  # both costs grow in proportion to F, but for a constant
     at_low, at_high = cost(config, spec, low), cost(config, spec, 2 * low)
     a_column = (at_high - at_low) / low
@@ -68,7 +77,7 @@ def flops(config: BertSection | GptSection, spec: ActivationSpec, width: int) ->
     activation = _make(spec, width)
     matrices = 3 if activation.gated else 2
     with torch.device("cpu"):
-        return 2 * matrices * config.d_model * width + flops_per_element(activation) * width
+        return 2 * matrices * config.d_model * width + flops_per_element(activation, width) * width
 
 
 def has_biases(config: BertSection | GptSection) -> bool:
@@ -76,6 +85,9 @@ def has_biases(config: BertSection | GptSection) -> bool:
     return isinstance(config, BertSection) or config.layout == "gpt2"
 
 
-def _make(spec: ActivationSpec, width: int) -> Activation:
+def _make(spec: ActivationSpec, width: int, slot: str = "a block") -> Activation:
     with torch.device("cpu"):
-        return activations.create(spec.name, width=width, **spec.options)
+        try:
+            return activations.create(spec.name, width=width, **spec.options)
+        except BadInput as error:
+            raise BadInput([replace(p, key=f"the activation of {slot}, {p.key}") for p in error.problems]) from None

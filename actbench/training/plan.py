@@ -16,6 +16,7 @@ from actbench.data.packing import TokenData, prepare
 from actbench.data.sequences import sequences_for
 from actbench.errors import BadInput, Problem
 from actbench.nn.build import size
+from actbench.nn.width import widths
 from actbench.store import identity_hash
 from actbench.training.hardware import Hardware, choose
 
@@ -65,6 +66,7 @@ def plan(recipe: Recipe, runs: Path, say: Say) -> Plan:
     if recipe.logging.tensorboard and find_spec("tensorboard") is None:
         hint = "pip install 'actbench[tensorboard]'"
         raise BadInput(Problem("tensorboard is not installed", key="logging.tensorboard", hint=hint))
+    widths(recipe.model)  # tells of an activation that does not fit before the tokens take their time
     tokens = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
     identity = {"kind": "pretrain", "recipe": recipe.identity(), "data": tokens.hash, "code": code_hashes(recipe)}
     folder = runs / f"{recipe.name}-{in_short(recipe.model)}-s{recipe.seed}-{identity_hash(identity)}"
