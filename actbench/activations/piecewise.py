@@ -90,9 +90,9 @@ Networks, ICLR workshop, arXiv 1412.6830"
 class Splash(ElementwiseActivation):
     """Hinges at fixed places, symmetric about zero, with a learned change of slope at each; it starts as ReLU.
 
-    `hinges` are the places b_s >= 0, ascending from 0: the paper's are 0, 1, 2 and 2.5, which with their mirror images
-    are its S = 7. They suit inputs of a variance of one; `hinges_from` places them by data. Raises ValueError for
-    hinges that do not ascend from 0.
+    `hinges` are the places b_s >= 0, ascending from 0; 0, 1, 2 and 2.5 with their mirror images make the paper's S = 7
+    (their places are not checked against its text). They suit inputs of a variance of one; `hinges_from` places them by
+    data. Raises ValueError for hinges that do not ascend from 0.
     """
 
     formula = r"\sum_{s} a^{+}_s \max(0, x - b_s) + \sum_{s} a^{-}_s \max(0, -x - b_s)"
