@@ -109,8 +109,12 @@ def width_near(width: int, chosen: Mapping[str, Any]) -> int:
 def graph(module: Activation) -> tuple[Tensor, Tensor]:
     """The function's graph on [-4, 4], x and y (401,); of a function of whole rows, for rows of normal numbers."""
     x = torch.linspace(-REACH, REACH, POINTS)
-    rows = torch.special.ndtri((torch.arange(STAND_IN) + 0.5) / STAND_IN)[None]
-    return x, registry.curve(module, x, rows)
+    return x, registry.curve(module, x, stand_in_inputs())
+
+
+def stand_in_inputs() -> Tensor:
+    """A row (1, STAND_IN) of an even standard normal, for `curve` where nobody knows what an activation received."""
+    return torch.special.ndtri((torch.arange(STAND_IN) + 0.5) / STAND_IN)[None]
 
 
 def _options(cls: type[Activation]) -> list[Option]:

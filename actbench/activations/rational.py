@@ -133,7 +133,7 @@ class RAF(ElementwiseActivation):
         if self.version == "C":
             return b
         constant = float(self.version in "AN")  # which the compiler had better know
-        return constant if torch.compiler.is_compiling() else torch.tensor(constant), *b
+        return constant if torch.compiler.is_compiling() else self.denominator.new_tensor(constant), *b
 
     @property
     def _offset(self) -> float:

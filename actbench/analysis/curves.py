@@ -14,16 +14,14 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-from torch import Tensor
 
 from actbench.activations import Activation, create, curve
+from actbench.activations.describe import stand_in_inputs
 from actbench.config.own_files import find_copy
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
 
 Array = NDArray[np.float64]
-
-STAND_IN_INPUTS = 4096  # how many points stand for the inputs of a slot whose inputs were not sampled
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def input_samples(run: Run) -> dict[str, NDArray[np.float32]]:
 def _slot_curve(run: Run, slot: dict[str, Any], sample: NDArray[np.float32] | None, grid: Grid) -> SlotCurve:
     x = grid.points()
     points = torch.from_numpy(x).float()
-    inputs = torch.from_numpy(sample) if sample is not None else _normal_quantiles()
+    inputs = torch.from_numpy(sample) if sample is not None else stand_in_inputs()
     initial, final = (_rebuild(run, slot, state) for state in ("initial", "final"))
     with torch.no_grad():
         before, after = (curve(module, points, inputs).double().numpy() for module in (initial, final))
@@ -120,11 +118,6 @@ def _rebuild(run: Run, slot: dict[str, Any], state: str) -> Activation:
     except RuntimeError as error:
         raise BadInput(f"run {run.id}, slot {slot['name']}: {error}") from None
     return module
-
-
-def _normal_quantiles() -> Tensor:
-    """Inputs for a function that looks at a whole row, where none were sampled: an even standard normal."""
-    return torch.special.ndtri((torch.arange(STAND_IN_INPUTS) + 0.5) / STAND_IN_INPUTS)[None]
 
 
 def _histogram(sample: NDArray[np.float32], grid: Grid) -> Histogram:
