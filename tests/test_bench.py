@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from actbench import activations
 from actbench.activations import Activation
 from actbench.bench import alternate as alternating
-from actbench.bench import steps
-from actbench.bench.activations import compare, has_target, measure
+from actbench.bench.activations import steps
+from actbench.bench.activations.alone import compare, has_target, measure
+from actbench.bench.activations.cells import FUNCTION_LIMITS, Cell, Limits
+from actbench.bench.activations.peers import LigerFormula
 from actbench.bench.alternate import Comparison, alternate
-from actbench.bench.cells import FUNCTION_LIMITS, Cell, Limits
 from actbench.bench.memory import peak_memory
-from actbench.bench.peers import LigerFormula
 from actbench.config.schema import BertSection, GptSection
 from actbench.training import hardware
 

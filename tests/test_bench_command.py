@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from actbench import activations
 from actbench.bench import machine, output
+from actbench.bench.activations.cells import Cell, Limits
+from actbench.bench.activations.peers import RationalActivations
+from actbench.bench.activations.request import Request, request
+from actbench.bench.activations.results import Results
+from actbench.bench.activations.run import run
 from actbench.bench.alternate import Comparison
-from actbench.bench.cells import Cell, Limits
-from actbench.bench.peers import RationalActivations
-from actbench.bench.request import Request, request
-from actbench.bench.results import Results
-from actbench.bench.run import run
 from actbench.cli.main import app
 from actbench.errors import BadInput
 from actbench.training.hardware import Hardware
@@ -29,6 +29,8 @@ MACHINE: dict[str, Any] = {
     "gpu": None, "processor": "A processor", "cores_used": 1, "cores": 2, "threads": 1, "load_average": 0.0,
     "libraries": {"torch": "2.0"}, "python": "3.11", "actbench": "0", "date": "2026-01-02T03:04:05", "command": "it",
 }  # fmt: skip
+
+BEGIN, END = output.marks("activations")
 
 
 def asked(*names: str, modes: str = "eager", dtypes: str = "fp32") -> Request:
@@ -89,7 +91,7 @@ def test_all_that_is_wrong_is_told_at_once(actbench: Callable[..., Any], tmp_pat
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path: Path, name: str) -> None:
     (tmp_path / "page.md").write_text("A page of something else.\n")
     with pytest.raises(BadInput, match=name):
-        output.check([tmp_path / name])
+        output.check([tmp_path / name], "activations")
 
 
 def test_the_command_looks_at_its_files_first() -> None:
@@ -141,24 +143,24 @@ def test_the_table_has_a_row_an_activation_and_a_cross_where_a_target_is_missed(
 
 def test_a_page_keeps_what_stands_around_the_results(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"Before.\n\n{output.BEGIN}\nold\n{output.END}\n\nAfter.\n")
+    page.write_text(f"Before.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
     for ratio in (1.0, 2.0):
-        output.check([page])
+        output.check([page], "activations")
         output.write(results(cell("raf", ratio)), page)
     text = page.read_text()
-    assert text.startswith(f"Before.\n\n{output.BEGIN}\n") and text.endswith(f"{output.END}\n\nAfter.\n")
+    assert text.startswith(f"Before.\n\n{BEGIN}\n") and text.endswith(f"{END}\n\nAfter.\n")
     assert "old" not in text and "1.00 \\[" not in text and "2.00 \\[2.00, 2.50\\] 1.50" in text
 
 
 def test_the_page_on_performance_has_a_place_for_the_results() -> None:
-    output.check([ROOT / "docs" / "performance.md"])
+    output.check([ROOT / "docs" / "performance.md"], "activations")
 
 
 # What is missing, broken or busy.
 
 
 def test_a_peer_that_is_not_installed_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actbench.bench.peers.find_spec", lambda name: None)
+    monkeypatch.setattr("actbench.bench.activations.peers.find_spec", lambda name: None)
     found, said = measured(asked("raf", "poly_norm"), with_peers=True)
     peers = [c for c in found.cells if c.kind == "peer"]
     assert [(c.name, c.against) for c in peers] == [("Liger's formula in plain torch", "poly_norm")]

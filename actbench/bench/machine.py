@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from actbench.config.schema import HardwareSection
+from actbench.report.table import markdown
 from actbench.store import environment
 from actbench.training.hardware import Hardware, choose
 
@@ -32,6 +33,16 @@ def facts(command: str) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
     }
+
+
+def sentence(machine: dict[str, Any], how: str) -> str:
+    """Markdown that tells when, where, how and by which command it was measured, from `facts`."""
+    device = machine["gpu"] or (
+        f"{machine['processor']}, {machine['cores_used']} of {machine['cores']} cores, {machine['threads']} threads"
+    )
+    versions = f"torch {machine['libraries']['torch']}, Python {machine['python']}, actbench {machine['actbench']}"
+    head = f"Measured on {machine['date'][:10]}: {markdown(device)}; {markdown(versions)}; {how}, by"
+    return f"{head}\n\n```bash\n{machine['command']}\n```\n"
 
 
 def cores_used() -> int:

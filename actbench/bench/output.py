@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
-from actbench.bench.results import Results
 from actbench.errors import BadInput, Problem, nearest
 from actbench.store.atomic import write_json, write_text
 
-BEGIN, END = "<!-- actbench bench activations -->", "<!-- end of actbench bench activations -->"
 FORMATS = (".md", ".json")
 
 
-def check(paths: Sequence[Path]) -> None:
+class Results(Protocol):
+    """What a benchmark found."""
+
+    @property
+    def command(self) -> str:
+        """Which of the benchmarks it is: the word after `actbench bench`."""
+        ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+    def to_markdown(self) -> str: ...
+
+
+def marks(command: str) -> tuple[str, str]:
+    """The lines of a page between which the results of `actbench bench <command>` stand."""
+    return f"<!-- actbench bench {command} -->", f"<!-- end of actbench bench {command} -->"
+
+
+def check(paths: Sequence[Path], command: str) -> None:
     """Raises BadInput, before anything is measured, when one of the files cannot be written."""
     problems = []
     for path in paths:
@@ -22,8 +39,9 @@ def check(paths: Sequence[Path]) -> None:
             problems.append(Problem(f"cannot write '{path.suffix}' files", str(path), hint=hint))
         elif not path.parent.is_dir():
             problems.append(Problem(f"no such folder: {path.parent}", str(path)))
-        elif path.suffix == ".md" and path.exists() and _place(path.read_text(encoding="utf-8")) is None:
-            hint = f"put the lines {BEGIN} and {END} where the tables belong"
+        elif path.suffix == ".md" and path.exists() and _place(path.read_text(encoding="utf-8"), command) is None:
+            begin, end = marks(command)
+            hint = f"put the lines {begin} and {end} where the tables belong"
             problems.append(Problem("has no place for the results", str(path), hint=hint))
     if problems:
         raise BadInput(problems)
@@ -34,13 +52,14 @@ def write(results: Results, path: Path) -> None:
     if path.suffix == ".json":
         write_json(path, results.to_json())
         return
-    page = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
-    place = _place(page)
+    page = path.read_text(encoding="utf-8") if path.exists() else "\n".join([*marks(results.command), ""])
+    place = _place(page, results.command)
     assert place is not None
     write_text(path, page[: place[0]] + "\n" + results.to_markdown() + page[place[1] :])
 
 
-def _place(page: str) -> tuple[int, int] | None:
+def _place(page: str, command: str) -> tuple[int, int] | None:
     """Where in the page the results stand: from the end of the first mark's line to the start of the second."""
-    first, second = page.find(BEGIN), page.find(END)
-    return (first + len(BEGIN) + 1, second) if 0 <= first < second else None
+    begin, end = marks(command)
+    first, second = page.find(begin), page.find(end)
+    return (first + len(begin) + 1, second) if 0 <= first < second else None

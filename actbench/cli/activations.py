@@ -187,7 +187,7 @@ def _speed(name: str, options: dict[str, Any]) -> str:
     """Time and memory beside GELU's, in words: a first impression; `actbench bench` measures."""
     from actbench.activations import create
     from actbench.activations.describe import width_near
-    from actbench.bench.activations import compare
+    from actbench.bench.activations.alone import compare
 
     rows, width = 512, width_near(3072, options)
     found = compare(create(name, width=width, **options), shape=(rows, width), rounds=5)

@@ -44,13 +44,13 @@ def activations(
     Example: actbench bench activations raf --modes compiled --dtypes fp32 --shapes 2048x3072
     """
     from actbench.bench import output as files
-    from actbench.bench import steps
-    from actbench.bench.request import request
-    from actbench.bench.run import run
+    from actbench.bench.activations import steps
+    from actbench.bench.activations.request import request
+    from actbench.bench.activations.run import run
     from actbench.errors import RunFailed
 
     wanted = request(name or [], dtypes, modes, shapes, rounds)
-    files.check(output or [])
+    files.check(output or [], "activations")
     step_names = (wanted.names if name else steps.DEFAULT) if in_model else ()
     command = f"actbench {shlex.join(sys.argv[1:])}"
     results = run(wanted, with_peers=peers, step_names=step_names, sequences=sequences, command=command, say=say)

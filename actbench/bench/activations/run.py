@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from actbench.bench import activations, machine, peers, steps
-from actbench.bench.cells import Cell
-from actbench.bench.request import Request
-from actbench.bench.results import Results
+from actbench.bench import machine
+from actbench.bench.activations import alone, peers, steps
+from actbench.bench.activations.cells import Cell
+from actbench.bench.activations.request import Request
+from actbench.bench.activations.results import Results
 from actbench.errors import BadInput, Problem
 from actbench.training.hardware import Hardware
 
@@ -55,7 +56,7 @@ def _jobs(
     with_peer = [name for name in request.names if with_peers and name in peers.PEERS]
     reasons = {name: peers.missing(name, hardware.device) for name in with_peer}
     skipped += [f"the peer of {name}: {reason}" for name, reason in reasons.items() if reason]
-    sources = [(name, f"{name}", activations.measure) for name in request.names]
+    sources = [(name, f"{name}", alone.measure) for name in request.names]
     sources += [(n, f"{peers.PEERS[n][0]} / {n}", peers.measure) for n, reason in reasons.items() if not reason]
     jobs: list[Job] = [
         (

@@ -11,9 +11,9 @@ import numpy as np
 from torch import nn
 
 from actbench import activations
-from actbench.bench.activations import has_target
+from actbench.bench.activations.alone import has_target
+from actbench.bench.activations.cells import STEP_LIMITS, Cell
 from actbench.bench.alternate import Work, alternate
-from actbench.bench.cells import STEP_LIMITS, Cell
 from actbench.config.schema import ActivationSpec, BertSection, GptSection, OptimizerSection
 from actbench.data.batches import Batch, CausalSequences, MaskedSequences, Sequences
 from actbench.data.masking import Masking

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from actbench import activations
 from actbench.activations import Activation
+from actbench.bench.activations.cells import FUNCTION_LIMITS, Cell
+from actbench.bench.activations.request import DTYPES, learns
 from actbench.bench.alternate import Comparison, Work, alternate
-from actbench.bench.cells import FUNCTION_LIMITS, Cell
-from actbench.bench.request import DTYPES, learns
 from actbench.training.hardware import compile_module
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from actbench.bench.cells import FUNCTION_LIMITS, STEP_LIMITS, Cell
-from actbench.bench.request import MODES
+from actbench.bench import machine
+from actbench.bench.activations.cells import FUNCTION_LIMITS, STEP_LIMITS, Cell
+from actbench.bench.activations.request import MODES
 from actbench.report.numbers import NOTHING
 from actbench.report.table import Column, Row, Table, markdown
 
@@ -52,10 +53,15 @@ class Results:
     failed: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def command(self) -> str:
+        """The word after `actbench bench`."""
+        return "activations"
+
     def to_json(self) -> dict[str, Any]:
         """JSON data; benchmarks/README.md says what it means."""
         return {
-            "benchmark": "activations",
+            "benchmark": self.command,
             "machine": self.machine,
             "settings": self.settings,
             "cells": [cell.to_json() for cell in self.cells],
@@ -90,20 +96,9 @@ class Results:
 
     def to_markdown(self) -> str:
         """Where and how it was measured, the tables, and how to read them."""
-        m = self.machine
-        device = m["gpu"] or f"{m['processor']}, {m['cores_used']} of {m['cores']} cores, {m['threads']} threads"
-        versions = f"torch {m['libraries']['torch']}, Python {m['python']}, actbench {m['actbench']}"
-        head = [
-            f"Measured on {m['date'][:10]}: {markdown(device)}; {markdown(versions)}; "
-            f"{self.settings['rounds']} rounds, both sides in turn, by",
-            "",
-            "```bash",
-            m["command"],
-            "```",
-            "",
-        ]
+        head = machine.sentence(self.machine, f"{self.settings['rounds']} rounds, both sides in turn")
         tables = [table.to_markdown() for table in self.tables()]
-        return "\n".join([*head, *tables, *(f"- {markdown(note)}" for note in self.notes())]) + "\n"
+        return "\n".join([head, *tables, *(f"- {markdown(note)}" for note in self.notes())]) + "\n"
 
 
 def _label(cell: Cell) -> str:

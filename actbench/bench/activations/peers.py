@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from actbench import activations
-from actbench.bench.activations import compare
-from actbench.bench.cells import Cell
-from actbench.bench.request import DTYPES
+from actbench.bench.activations.alone import compare
+from actbench.bench.activations.cells import Cell
+from actbench.bench.activations.request import DTYPES
 
 
 class LigerFormula(nn.Module):

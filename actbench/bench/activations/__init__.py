@@ -1,0 +1,1 @@
+"""`actbench bench activations`: what a learnable activation costs beside GELU."""
