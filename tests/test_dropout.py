@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from model_sections import LENGTH, VOCABULARY, act, bert_section, ids
+from model_sections import LENGTH, VOCABULARY, act, bert_section, gpt_section, ids
 from torch import Tensor, nn
 
 from actbench.nn.build import build
@@ -137,3 +137,30 @@ def test_compiled_dropout_is_eager_dropout() -> None:
     for key in (0, 5, -77):
         keyed(dropout, key)
         assert torch.equal(compiled(x), dropout(x))
+
+
+def test_compiled_code_drops_the_same_and_keeps_no_mask() -> None:
+    def trained(compiled: bool) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+        model = build(gpt_section(n_layers=1, dropout=0.3), VOCABULARY, LENGTH, seed=0).train()
+        set_keys(model, 0, 1)
+        block = model.layers[0]
+        if compiled:
+            block.compile(backend="aot_eager_decomp_partition")
+        saved: list[Tensor] = []
+
+        def keep(tensor: Tensor) -> Tensor:
+            saved.append(tensor)
+            return tensor
+
+        x = torch.randn(3, 17, 32, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            y = block(x)
+        return saved, y, list(torch.autograd.grad(y.square().sum(), [x, *block.parameters()]))
+
+    saved, y, gradients = trained(compiled=True)
+    plain_saved, expected, expected_gradients = trained(compiled=False)
+    torch.testing.assert_close(y, expected)
+    for ours, plain in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+    masks = [sum(t.dtype == torch.bool and t.numel() >= 3 * 17 * 32 for t in each) for each in (saved, plain_saved)]
+    assert masks == [0, 3]

@@ -39,20 +39,37 @@ def test_padding_is_not_seen() -> None:
     torch.testing.assert_close(longer, model.encode(tokens[:, :11]), **CLOSE)
 
 
-# The masked-language-model head works at masked positions only.
+# What nobody asks for is not computed.
 
 
-def test_the_head_sees_the_masked_positions_and_no_others() -> None:
+@pytest.mark.parametrize("placement", ["post", "deepnet", "pre"])
+def test_positions_alone_are_what_they_are_among_all(placement: str) -> None:
+    model = randomized(Bert(bert_section(norm_placement=placement), VOCABULARY, LENGTH))
+    tokens, real = ids(), torch.arange(17) < torch.tensor([[17], [9], [12]])
+    at = torch.tensor([[0, 3, 16], [8, 1, 2], [5, 4, 11]])
+    rows = torch.arange(3)[:, None]
+    upstream = torch.randn(3, 3, 32, generator=torch.Generator().manual_seed(6))
+    alone = model.encode(tokens, None, real, at)
+    torch.testing.assert_close(alone, model.encode(tokens, None, real)[rows, at], **CLOSE)
+    learnt = [p for name, p in model.named_parameters() if not name.startswith(("head", "pooler"))]
+    gradients = torch.autograd.grad((alone * upstream).sum(), learnt)
+    expected = torch.autograd.grad((model.encode(tokens, None, real)[rows, at] * upstream).sum(), learnt)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_the_last_block_and_the_head_see_the_masked_positions_and_no_others() -> None:
     model = randomized(Bert(bert_section(), VOCABULARY, LENGTH))
     tokens = ids()
-    masked, targets = torch.tensor([3, 16, 17, 40, 50]), torch.tensor([5, 6, 7, 8, 9])
-    seen: list[tuple[int, ...]] = []
-    hook = model.head.decoder.register_forward_hook(lambda *call: seen.append(tuple(call[-1].shape)))
-    losses = model(tokens, masked, targets)
-    hook.remove()
-    assert seen == [(5, VOCABULARY)]
-    full = model.logits(tokens).flatten(0, 1)[masked]
-    torch.testing.assert_close(losses, F.cross_entropy(full, targets, reduction="none"), **CLOSE)
+    masked, targets = torch.tensor([[3, 16], [0, 5], [6, 16]]), torch.tensor([[5, 6], [7, 8], [9, 5]])
+    seen: dict[str, tuple[int, ...]] = {}
+    watched = {"first": model.layers[0].feed_forward, "last": model.layers[-1].feed_forward, "head": model.head}
+    for name, module in watched.items():
+        module.register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0].shape[:-1]}))
+    loss = model(tokens, masked, targets)
+    assert seen == {"first": (3, 17), "last": (3, 2), "head": (6,)}
+    full = model.logits(tokens)[torch.arange(3)[:, None], masked]
+    torch.testing.assert_close(loss, F.cross_entropy(full.flatten(0, 1), targets.flatten()), **CLOSE)
 
 
 # DeepNet.

@@ -21,7 +21,7 @@ FORBIDDEN_BELOW = {
     "analysis": {"training", "nn", "data", "evaluation"},
     "report": {"training", "nn", "data", "evaluation"},
 }
-HEAVY = {"lightning": {"training"}, "matplotlib": {"report"}, "typer": {"cli"}, "datasets": {"data"}}
+HEAVY = {"lightning": {"training"}, "matplotlib": {"report"}, "typer": {"cli"}, "datasets": {"data", "bench"}}
 
 
 def room_of(module: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -26,6 +27,15 @@ def peak_memory(work: Callable[[], None], device: str) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", QUIET)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return peak_seen(profiler)
+
+
+def peak_seen(profiler: profile) -> int:
+    """Bytes of tensors on the CPU at the peak of a profile with memory, above what was held when it began.
+
+    Memory that was taken before the profile began and freed during it counts as held to its end.
+    """
+    recorded: Any = profiler.profiler
+    events = [event for event in recorded.kineto_results.events() if event.name() == "[memory]"]
     changes = (event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
     return max(accumulate(changes), default=0)

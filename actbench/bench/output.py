@@ -20,9 +20,16 @@ class Results(Protocol):
         """Which of the benchmarks it is: the word after `actbench bench`."""
         ...
 
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """What could not be measured, and why."""
+        ...
+
     def to_json(self) -> dict[str, Any]: ...
 
     def to_markdown(self) -> str: ...
+
+    def to_text(self, width: int) -> str: ...
 
 
 def marks(command: str) -> tuple[str, str]:

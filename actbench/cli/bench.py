@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import os
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import JsonOption, print_json, say
+from actbench.cli.common import JsonOption, SetOption, print_json, say
+
+if TYPE_CHECKING:
+    from actbench.bench.output import Results
+
+OutputOption = Annotated[
+    list[Path] | None, typer.Option("-o", "--output", help="Also write a .md page's section, or a .json file.")
+]
 
 app = typer.Typer(no_args_is_help=True, help="Measure what things cost on this machine.")
 
@@ -34,9 +44,7 @@ def activations(
         bool, typer.Option("--in-model", help="Also whole training steps of a BERT and a GPT.")
     ] = False,
     sequences: Annotated[int, typer.Option(min=1, help="Sequences in such a step, of 128 tokens each.")] = 16,
-    output: Annotated[
-        list[Path] | None, typer.Option("-o", "--output", help="Also write a .md page's section, or a .json file.")
-    ] = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Time and peak memory of activations, forward and backward, as ratios to GELU.
@@ -47,14 +55,84 @@ def activations(
     from actbench.bench.activations import steps
     from actbench.bench.activations.request import request
     from actbench.bench.activations.run import run
-    from actbench.errors import RunFailed
 
     wanted = request(name or [], dtypes, modes, shapes, rounds)
     files.check(output or [], "activations")
     step_names = (wanted.names if name else steps.DEFAULT) if in_model else ()
-    command = f"actbench {shlex.join(sys.argv[1:])}"
-    results = run(wanted, with_peers=peers, step_names=step_names, sequences=sequences, command=command, say=say)
-    for path in output or []:
+    results = run(wanted, with_peers=peers, step_names=step_names, sequences=sequences, command=_command(), say=say)
+    _tell(results, output or [], as_json)
+
+
+@app.command()
+def peers(
+    name: Annotated[list[str] | None, typer.Argument(help="Comparisons, as in bert-hf-fp32. Default: all.")] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="How often both sides take turns.")] = 8,
+    glue: Annotated[
+        Path | None, typer.Option(help="A folder with GLUE's TSV files, for glue-cola and glue-rte.")
+    ] = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How many times faster actbench is than what could be used instead: Hugging Face's Trainer, a plain loop.
+
+    Installs nothing: peers that are not there are left out. Everything takes about a quarter of an hour.
+
+    Example: actbench bench peers gpt-loop tokenising --rounds 5
+    """
+    from actbench.bench import output as files
+    from actbench.bench.peers.catalogue import chosen
+
+    pairs = chosen(name or [])
+    files.check(output or [], "peers")
+    from actbench.bench.peers.run import run
+
+    results = run(pairs, rounds=rounds, glue=glue, command=_command(), say=say)
+    _tell(results, output or [], as_json)
+
+
+@app.command()
+def step(
+    recipe: Annotated[Path, typer.Option("--recipe", "-r", help="A recipe file, as in recipes/nano/bert.yaml.")],
+    overrides: SetOption = None,
+    steps: Annotated[int, typer.Option(min=2, help="Steps to measure, after three to warm up.")] = 20,
+    peak: Annotated[
+        float | None, typer.Option(help="TFLOP/s that the hardware reaches at best. Default: measured.")
+    ] = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Where the time of a recipe's training step goes: by its parts, by kernels, and beside the machine's peak.
+
+    Trains on the recipe's own data and leaves no run behind.
+
+    Example: actbench bench step --recipe recipes/nano/bert.yaml --set model.activation.name=raf --steps 30
+    """
+    began = time.perf_counter()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or the profiler warns of memory that it did not see taken
+    from actbench.bench import output as files
+    from actbench.config import load_recipe
+    from actbench.errors import BadInput, Problem
+
+    if peak is not None and not 0 < peak < math.inf:
+        raise BadInput(Problem(f"{peak:g} is no peak", "--peak", hint="TFLOP/s, above 0, as in 0.4"))
+    resolved = load_recipe(recipe, overrides or [])
+    files.check(output or [], f"step {resolved.name}")
+    from actbench.bench.step.run import run
+
+    results = run(resolved, steps=steps, tflops=peak, began=began, command=_command(), say=say)
+    _tell(results, output or [], as_json)
+
+
+def _command() -> str:
+    return f"actbench {shlex.join(sys.argv[1:])}"
+
+
+def _tell(results: Results, output: list[Path], as_json: bool) -> None:
+    """Writes the files and prints the rest. Raises RunFailed when something could not be measured."""
+    from actbench.bench import output as files
+    from actbench.errors import RunFailed
+
+    for path in output:
         files.write(results, path)
         say(f"wrote {path}")
     if as_json:

@@ -9,12 +9,15 @@ import typer
 from actbench import __version__
 from actbench.cli import activations, bench, evaluate, finetune, plot, pretrain, recipe, runs, study
 from actbench.errors import ActbenchError
+from actbench.training.allocator import keep_freed_memory
 
 app = typer.Typer(
     name="actbench",
     help=__doc__ and "What does the activation function do to a Transformer, and is the difference real?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: to import rich takes as long as all the rest
+    context_settings={"max_content_width": 120},
     add_completion=False,
 )
 app.command("pretrain")(pretrain.pretrain)
@@ -43,6 +46,7 @@ def _root(
 
 def main() -> None:
     """Runs the command: exit 0 done, 1 failed run, 2 bad input, 128 + n stopped by signal n."""
+    keep_freed_memory()
     try:
         app()
     except ActbenchError as error:

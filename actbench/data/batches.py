@@ -35,7 +35,7 @@ class Sequences(Protocol):
 
 @dataclass(frozen=True)
 class MaskedSequences:
-    """[CLS] content [SEP], with masks: {"tokens" (B, T), "masked" (B*M,) flat indices, "targets" (B*M,)}."""
+    """[CLS] content [SEP], with masks: {"tokens" (B, T), "masked" (B, M) positions, "targets" (B, M)}."""
 
     tokens: np.ndarray
     length: int
@@ -61,12 +61,12 @@ class MaskedSequences:
         for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
             content = self.tokens[sample * content_length : (sample + 1) * content_length].astype(np.int64)
             tokens[row, 1:-1], at = self.masking.apply(content, keyed_generator("mask", *key))
-            positions[row] = at + 1 + row * self.length
+            positions[row] = at + 1
             targets[row] = content[at]
         return {
             "tokens": torch.from_numpy(tokens),
-            "masked": torch.from_numpy(positions.reshape(-1)),
-            "targets": torch.from_numpy(targets.reshape(-1)),
+            "masked": torch.from_numpy(positions),
+            "targets": torch.from_numpy(targets),
         }
 
 

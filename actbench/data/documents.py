@@ -1,7 +1,7 @@
 """Where a corpus' documents come from: one `Source` for each kind of corpus, and the reading of text files.
 
-A source yields its documents one after the other and knows beforehand what decides them, so that text which
-is packed already is not read again.
+A source yields its documents one after the other, long ones in parts, and knows beforehand what decides them, so
+that text which is packed already is not read again.
 """
 
 from __future__ import annotations
@@ -15,13 +15,26 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from actbench.data import cache
 from actbench.errors import BadInput, Problem, nearest
 
 PLAIN_TEXT = (".txt", ".txt.gz", ".tokens")  # the last is how WikiText names its plain text
 SUFFIXES = (*PLAIN_TEXT, ".jsonl", ".jsonl.gz", ".parquet")
+PART_BYTES = 1 << 20
+
+
+class Part(NamedTuple):
+    """A stretch of a document's text, so that none need be in memory as a whole; `ends` marks its last one."""
+
+    text: str
+    ends: bool
+
+
+def whole(documents: Iterable[str]) -> Iterator[Part]:
+    """Documents of one part each."""
+    return (Part(document, True) for document in documents)
 
 
 @dataclass(frozen=True)
@@ -31,13 +44,22 @@ class Source:
     name: how messages call it.
     key: JSON data; equal keys mean equal documents in equal order.
     facts: JSON data for the manifest.
-    read: starts from the first document; raises BadInput naming a fault's place.
+    parts: starts from the first document; raises BadInput naming a fault's place.
     """
 
     name: str
     key: dict[str, Any]
     facts: dict[str, Any]
-    read: Callable[[], Iterator[str]]
+    parts: Callable[[], Iterator[Part]]
+
+    def read(self) -> Iterator[str]:
+        """The documents as wholes, from the first. Raises as `parts`."""
+        texts: list[str] = []
+        for part in self.parts():
+            texts.append(part.text)
+            if part.ends:
+                yield "".join(texts)
+                texts = []
 
 
 def files_source(patterns: list[str], text_field: str) -> Source:
@@ -57,12 +79,12 @@ def files_source(patterns: list[str], text_field: str) -> Source:
     listed = [{"path": str(path), "sha256": sha} for path, sha in zip(paths, hashes, strict=True)]
     facts = {"source": "files", "files": listed, "text_field": text_field}
 
-    def read() -> Iterator[str]:
+    def parts() -> Iterator[Part]:
         for path in paths:
             yield from read_file(path, text_field)
 
     name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-    return Source(name, key, facts, read)
+    return Source(name, key, facts, parts)
 
 
 def expand(patterns: list[str]) -> list[Path]:
@@ -118,7 +140,7 @@ def file_sha256(path: Path) -> str:
     return digest
 
 
-def read_file(path: Path, text_field: str) -> Iterator[str]:
+def read_file(path: Path, text_field: str) -> Iterator[Part]:
     """The documents of one file: a .txt or .tokens is one, so is a line of .jsonl or a row of .parquet, but for nulls.
 
     Raises BadInput naming the file, and the line where there are lines.
@@ -126,17 +148,29 @@ def read_file(path: Path, text_field: str) -> Iterator[str]:
     suffix = _suffix(path)
     try:
         if suffix == ".parquet":
-            yield from _parquet_rows(path, text_field)
+            yield from whole(_parquet_rows(path, text_field))
             return
-        with gzip.open(path) if suffix.endswith(".gz") else path.open("rb") as file:
+        with cast(BinaryIO, gzip.open(path)) if suffix.endswith(".gz") else path.open("rb") as file:
             if suffix in PLAIN_TEXT:
-                yield _decode(file.read(), path, 1).removeprefix("\ufeff")
+                yield from _plain_text(file, path)
             else:
-                yield from _json_lines(file, path, text_field)
+                yield from whole(_json_lines(file, path, text_field))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(Problem(f"not a whole gzip file: {error}", str(path))) from None
     except OSError as error:
         raise _unreadable(path, error) from None
+
+
+def _plain_text(file: BinaryIO, path: Path) -> Iterator[Part]:
+    text, number = "", 1
+    while lines := file.readlines(PART_BYTES):
+        if number > 1:
+            yield Part(text, False)
+        text = _decode(b"".join(lines), path, number)
+        if number == 1:
+            text = text.removeprefix("\ufeff")
+        number += len(lines)
+    yield Part(text, True)
 
 
 def _json_lines(file: Iterable[bytes], path: Path, text_field: str) -> Iterator[str]:

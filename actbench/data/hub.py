@@ -11,7 +11,7 @@ from typing import Any
 
 from actbench.config.schema import HubCorpus
 from actbench.data import cache
-from actbench.data.documents import Source, text_of
+from actbench.data.documents import Source, text_of, whole
 from actbench.errors import BadInput, Problem
 
 TIMEOUT_S = 10.0
@@ -35,7 +35,7 @@ def hub_source(corpus: HubCorpus, say: Callable[[str], None]) -> Source:
     commit = _commit(corpus, say)
     key = corpus.model_dump(mode="json", exclude={"streaming"}) | {"revision": commit}
     facts = key | {"revision_asked": corpus.revision}
-    return Source(corpus.dataset, key, facts, lambda: _read(corpus, commit))
+    return Source(corpus.dataset, key, facts, lambda: whole(_read(corpus, commit)))
 
 
 def _commit(corpus: HubCorpus, say: Callable[[str], None]) -> str:

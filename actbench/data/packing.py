@@ -1,8 +1,8 @@
 """Packs a corpus into two memory-mapped arrays of tokens, once: training documents and held-out documents.
 
 A document is held out when a hash of its text says so, whatever stands around it. The tokenizer is trained on
-the training documents alone. The corpus is never in memory as a whole: it is copied to a scratch file while
-it is counted, and read from there by the tokenizer's trainer and by the packing.
+the training documents alone. Neither the corpus nor a long document is ever in memory as a whole: they are copied
+to scratch files while they are counted, and read from there by the tokenizer's trainer and by the packing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,9 @@ from tokenizers import Tokenizer
 from actbench.config.schema import Corpus, FilesCorpus, HubCorpus, TokenizerSection
 from actbench.data import builtin, cache, documents
 from actbench.data import tokenizer as tokenizing
+from actbench.data.documents import Part
 from actbench.data.splitting import Split, split
+from actbench.data.words import WordEncoder, encoder
 from actbench.errors import BadInput, Problem
 
 FORMAT = 1  # raise with every change that alters the tokens of an unchanged corpus
@@ -34,8 +37,6 @@ Say = Callable[[str], None]
 
 _BATCH_CHARACTERS = 1 << 20
 _PIECE_CHARACTERS = 1 << 18
-# A line break between two non-spaces: neither BERT's nor GPT-2's rules for words look across it.
-_SAFE_CUT = re.compile(r"(?<=\S)\n(?=\S)")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def verify(data: TokenData) -> list[str]:
 def pack_texts(tokenizer_file: Path, texts: Iterable[str]) -> np.ndarray:
     """The documents' tokens, 1-D in memory, with the same separators and types as `prepare` writes."""
     tokenizer = tokenizing.load(tokenizer_file)
-    return np.concatenate([np.empty(0, _dtype(tokenizer)), *_token_chunks(tokenizer, texts)])
+    return np.concatenate([np.empty(0, _dtype(tokenizer)), *_token_chunks(tokenizer, documents.whole(texts))])
 
 
 def open_source(corpus: Corpus, say: Say) -> documents.Source:
@@ -103,7 +104,9 @@ def open_source(corpus: Corpus, say: Say) -> documents.Source:
 
         return hub_source(corpus, say)
     versions = {"source": "builtin", "versions": builtin.versions()}
-    return documents.Source("the builtin corpus", versions, versions, lambda: builtin.cached_documents(say))
+    return documents.Source(
+        "the builtin corpus", versions, versions, lambda: documents.whole(builtin.cached_documents(say))
+    )
 
 
 def _load(settings: TokenizerSection) -> Tokenizer:
@@ -123,7 +126,7 @@ def _pack(
 ) -> dict[str, Any]:
     """Fills a cache entry's folder and returns its facts."""
     scratch = folder / "scratch"
-    corpus = split(source.read(), fraction, scratch)
+    corpus = split(source.parts(), fraction, scratch)
     tokenizer = loaded or tokenizing.train(settings, _Pieces(corpus.train))
     text = tokenizer.to_str()
     (folder / TOKENIZER_FILE).write_text(text, encoding="utf-8")
@@ -131,7 +134,7 @@ def _pack(
         "train": _write_tokens(tokenizer, corpus.train, folder / "train.bin"),
         "validation": _write_tokens(tokenizer, corpus.validation, folder / "validation.bin"),
     }
-    scratch.unlink()
+    shutil.rmtree(scratch)
     for name, tally in splits.items():
         if not tally["tokens"]:
             raise BadInput(Problem(f"the {name} documents hold no tokens", source.name, "corpus"))
@@ -153,16 +156,16 @@ def _pack(
     }
 
 
-def _write_tokens(tokenizer: Tokenizer, texts: Split, path: Path) -> dict[str, int]:
+def _write_tokens(tokenizer: Tokenizer, parts: Split, path: Path) -> dict[str, int]:
     """Writes a split's tokens and returns its numbers of documents, characters, UTF-8 bytes and tokens."""
     tally = {"documents": 0, "characters": 0, "bytes": 0, "tokens": 0}
 
-    def counted() -> Iterator[str]:
-        for text in texts:
-            tally["documents"] += 1
-            tally["characters"] += len(text)
-            tally["bytes"] += len(text.encode())
-            yield text
+    def counted() -> Iterator[Part]:
+        for part in parts:
+            tally["documents"] += part.ends
+            tally["characters"] += len(part.text)
+            tally["bytes"] += len(part.text.encode())
+            yield part
 
     with path.open("wb") as file:
         for chunk in _token_chunks(tokenizer, counted()):
@@ -171,56 +174,56 @@ def _write_tokens(tokenizer: Tokenizer, texts: Split, path: Path) -> dict[str, i
     return tally
 
 
-def _token_chunks(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[np.ndarray]:
+def _token_chunks(tokenizer: Tokenizer, parts: Iterable[Part]) -> Iterator[np.ndarray]:
     """The documents' tokens, in arrays of about a million characters' worth."""
     tokenizer.encode_special_tokens = True  # "<|endoftext|>" in a text is text
     separator = tokenizing.special_tokens(tokenizer).end_of_text
-    after = [] if separator is None else [separator]
     dtype = _dtype(tokenizer)
-    for batch in _batches(texts):
-        encoded = tokenizer.encode_batch_fast([piece for piece, _ in batch], add_special_tokens=False)
-        ids: list[int] = []
-        for (_, ends_document), encoding in zip(batch, encoded, strict=True):
-            ids += encoding.ids
-            if ends_document:
-                ids += after
-        yield np.array(ids, dtype)
+    end = b"" if separator is None else np.array(separator, dtype).tobytes()
+    encode = encoder(tokenizer, dtype)
+    for batch in _batches(_pieces(parts, encode.cut)):
+        tokens = encode([piece.text for piece in batch])
+        yield np.frombuffer(
+            b"".join(own + end if piece.ends else own for own, piece in zip(tokens, batch, strict=True)), dtype
+        )
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[tuple[str, bool]]]:
-    """Pieces of documents, each with whether it ends its document, by the million characters."""
-    batch: list[tuple[str, bool]] = []
+def _batches(pieces: Iterable[Part]) -> Iterator[list[Part]]:
+    """Pieces by the million characters."""
+    batch: list[Part] = []
     characters = 0
-    for text in texts:
-        pieces = list(_pieces(text))
-        for number, piece in enumerate(pieces, start=1):
-            batch.append((piece, number == len(pieces)))
-            characters += len(piece)
-            if characters >= _BATCH_CHARACTERS:
-                yield batch
-                batch, characters = [], 0
+    for piece in pieces:
+        batch.append(piece)
+        characters += len(piece.text)
+        if characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
     if batch:
         yield batch
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """A document in parts that give the same tokens as the whole: a long one would need much memory."""
-    start = 0
-    while cut := _SAFE_CUT.search(text, start + _PIECE_CHARACTERS):
-        yield text[start : cut.start()]
-        start = cut.start()
-    yield text[start:]
+def _pieces(parts: Iterable[Part], cut: re.Pattern[str]) -> Iterator[Part]:
+    """The documents parted anew, where it leaves the tokens as they are: a long piece would need much memory."""
+    text, seen = "", 0
+    for part in parts:
+        text += part.text
+        while found := cut.search(text, max(_PIECE_CHARACTERS, seen)):
+            yield Part(text[: found.start()], False)
+            text, seen = text[found.start() :], 0
+        seen = len(text) - 1  # of which the cut may still need to see what follows
+        if part.ends:
+            yield Part(text, True)
+            text, seen = "", 0
 
 
 @dataclass(frozen=True)
 class _Pieces:
     """The pieces of a split's documents; each iteration starts anew, as a tokenizer's training needs it."""
 
-    texts: Iterable[str]
+    parts: Iterable[Part]
 
     def __iter__(self) -> Iterator[str]:
-        for text in self.texts:
-            yield from _pieces(text)
+        return (piece.text for piece in _pieces(self.parts, WordEncoder.cut))
 
 
 def _dtype(tokenizer: Tokenizer) -> np.dtype:

@@ -147,7 +147,7 @@ def load(path: Path, lowercase: bool = True) -> Tokenizer:
     if path.suffix != ".json":
         raise _problem(path, "not a tokenizer", "known: tokenizer.json, vocab.txt, encoder.json")
     content = _guarded(path, lambda: json.loads(path.read_text(encoding="utf-8")))
-    if isinstance(content, dict) and "model" in content and "version" in content:
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):  # GPT-2's vocabulary has a token "model"
         tokenizer = _guarded(path, lambda: Tokenizer.from_file(str(path)))
         tokenizer.no_truncation()
         tokenizer.no_padding()

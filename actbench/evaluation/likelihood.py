@@ -44,8 +44,8 @@ def likelihood(
     # A second compiled graph for evaluation costs more than it saves at the sizes validation has.
     with torch.compiler.set_stance("force_eager"), autocast or nullcontext():
         for batch in batches:
-            scores = model(**{key: value.to(device) for key, value in batch.items()})
-            nats += scores.cpu().double().sum().item()
-            tokens += scores.numel()
+            count = batch["targets"].numel()
+            nats += model(**{key: value.to(device) for key, value in batch.items()}).double().item() * count
+            tokens += count
     model.train(was_training)
     return Likelihood(nats, tokens)

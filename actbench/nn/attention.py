@@ -1,6 +1,6 @@
 """Multi-head self-attention. The one place that decides how attention is computed.
 
-Shapes: B batch, T time, H heads, C width of a head, D = H * C model width.
+Shapes: B batch, T time, M positions that attend, H heads, C width of a head, D = H * C model width.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from actbench.nn.dropout import Dropout
+from actbench.nn.linear import Linear
 
 
 class Attention(nn.Module):
@@ -18,23 +19,33 @@ class Attention(nn.Module):
     def __init__(self, d_model: int, n_heads: int, *, causal: bool, bias: bool, dropout: float, rotary: Rotary | None):
         super().__init__()
         self.n_heads, self.causal = n_heads, causal
-        self.qkv = nn.Linear(d_model, 3 * d_model, bias=bias)
-        self.output = nn.Linear(d_model, d_model, bias=bias)
+        self.qkv = Linear(d_model, 3 * d_model, bias=bias)
+        self.output = Linear(d_model, d_model, bias=bias)
         self.dropout = Dropout(dropout)
         self.rotary = rotary
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D). `mask` (B, T) is True where a token may be attended to."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; not for causal attention.
+
+        `mask` (B, T) is True where a token may be attended to.
+        """
         B, T, D = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.n_heads, D // self.n_heads).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x).view(B, T, 3, self.n_heads, D // self.n_heads).unbind(2)
+        q, k, v = (y.transpose(1, 2) for y in (q if at is None else pick(q, at), k, v))
         if self.rotary is not None:
             q, k = self.rotary(q), self.rotary(k)
         y = attend(q, k, v, self.dropout, causal=self.causal, mask=mask)
-        return self.output(y.transpose(1, 2).reshape(B, T, D))
+        return self.output(y.transpose(1, 2).flatten(2))
+
+
+def pick(x: Tensor, at: Tensor) -> Tensor:
+    """The positions `at` (B, M) of x (B, T, ...): (B, M, ...)."""
+    rows = torch.arange(x.shape[0], device=x.device)[:, None]
+    return x[rows, at]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout, *, causal: bool, mask: Tensor | None) -> Tensor:
-    """softmax(q k' / sqrt(C)) v, each (B, H, T, C).
+    """softmax(q k' / sqrt(C)) v (B, H, M, C), of q (B, H, M, C) and k, v (B, H, T, C); M is T where it is causal.
 
     Written out when weights are dropped, since the mask is ours, and for training on a CPU, where the backward pass
     of torch's fused kernel is slower than the plain formula.

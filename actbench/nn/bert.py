@@ -1,6 +1,6 @@
 """BERT (Devlin et al. 2019, arXiv 1810.04805): a bidirectional encoder trained to fill in masked tokens.
 
-Shapes: B batch, T time, D model width, V vocabulary, N masked tokens in the batch.
+Shapes: B batch, T time, D model width, V vocabulary, M masked tokens a sequence.
 """
 
 from __future__ import annotations
@@ -40,13 +40,21 @@ class Bert(nn.Module):
         self.head = MaskedLanguageModelHead(D, vocab_size, norm_eps=config.norm_eps)
         self.head.decoder.weight = self.tokens.weight
 
-    def encode(self, tokens: Tensor, segments: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Token ids (B, T) -> hidden states (B, T, D). `mask` (B, T) is True at real tokens, False at padding."""
+    def encode(
+        self, tokens: Tensor, segments: Tensor | None = None, mask: Tensor | None = None, at: Tensor | None = None
+    ) -> Tensor:
+        """Token ids (B, T) -> hidden states (B, T, D), or (B, M, D) of the positions `at` (B, M).
+
+        `mask` (B, T) is True at real tokens, False at padding. The last block leaves out positions that nobody asks
+        for: no later one would attend to them.
+        """
         position = torch.arange(tokens.shape[1], device=tokens.device)
         segment = self.segments(segments) if segments is not None else self.segments.weight[0]
         x = self.dropout(self.norm(self.tokens(tokens) + self.positions(position) + segment))
-        for layer in self.layers:
+        *first, last = self.layers
+        for layer in first:
             x = layer(x, mask)
+        x = last(x, mask, at)
         return self.final_norm(x) if self.final_norm is not None else x
 
     def logits(self, tokens: Tensor) -> Tensor:
@@ -54,13 +62,12 @@ class Bert(nn.Module):
         return self.head.logits(self.encode(tokens))
 
     def forward(self, tokens: Tensor, masked: Tensor, targets: Tensor) -> Tensor:
-        """Negative log-likelihood of each masked token, in nats (N,).
+        """Mean negative log-likelihood of the masked tokens, in nats.
 
-        `tokens` (B, T) with the masks in place, `masked` (N,) indices into the flattened batch, `targets` (N,) ids.
-        Logits are computed at the masked positions only.
+        `tokens` (B, T) with the masks in place, `masked` (B, M) their positions, `targets` (B, M) the ids that were
+        there.
         """
-        hidden = self.encode(tokens).flatten(0, 1)
-        return self.head(hidden[masked], targets)
+        return self.head(self.encode(tokens, at=masked).flatten(0, 1), targets.flatten())
 
 
 def _block(config: BertSection, feed_forward: FeedForward) -> Block:
@@ -84,4 +91,5 @@ class BertClassifier(nn.Module):
 
     def forward(self, tokens: Tensor, segments: Tensor, attention: Tensor) -> Tensor:
         """Token ids, segment ids and the mask of real tokens, each (B, T) -> outputs (B, K)."""
-        return self.classifier(self.encoder.pooler(self.encoder.encode(tokens, segments, attention)))
+        first = tokens.new_zeros(len(tokens), 1)  # [CLS], all that the pooler looks at
+        return self.classifier(self.encoder.pooler(self.encoder.encode(tokens, segments, attention, first)))

@@ -1,6 +1,6 @@
 """One Transformer block, for encoder and decoder alike.
 
-Shapes: B batch, T time, D model width.
+Shapes: B batch, T time, M positions wanted, D model width.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from actbench.nn.attention import Attention
+from actbench.nn.attention import Attention, pick
 from actbench.nn.dropout import Dropout
 from actbench.nn.feed_forward import FeedForward
 
@@ -40,11 +40,15 @@ class Block(nn.Module):
         self.pre = placement == "pre"
         self.residual_scale = (2 * n_layers) ** 0.25 if placement == "deepnet" else 1.0
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D). `mask` (B, T) is True where a token may be attended to."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) are wanted.
+
+        `mask` (B, T) is True where a token may be attended to.
+        """
+        kept = x if at is None else pick(x, at)
         if self.pre:
-            x = x + self.attention_dropout(self.attention(self.attention_norm(x), mask))
+            x = kept + self.attention_dropout(self.attention(self.attention_norm(x), mask, at))
             return x + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(x)))
         scale = self.residual_scale
-        x = self.attention_norm(x * scale + self.attention_dropout(self.attention(x, mask)))
+        x = self.attention_norm(kept * scale + self.attention_dropout(self.attention(x, mask, at)))
         return self.feed_forward_norm(x * scale + self.feed_forward_dropout(self.feed_forward(x)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from actbench.activations import Activation
 from actbench.config.placement import POOLER, placement
@@ -87,18 +87,25 @@ def _parameters(model: nn.Module) -> int:
 
 
 def _flops_per_token(model: nn.Module, config: BertSection | GptSection, length: int) -> float:
-    """Forward and backward: 6 a matrix weight and 12 N T D for attention (Chowdhery et al. 2022, appendix B).
+    """Forward and backward: 6 a matrix weight and 12 T D a layer for attention (Chowdhery et al. 2022, appendix B).
 
-    BERT's head works at masked positions only, its pooler not at all in pre-training.
+    BERT's head, and all of its last block but queries, keys and values, work at masked positions only; its pooler has
+    no part in pre-training.
     """
-    flops = 12.0 * config.n_layers * length * config.d_model
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            share = 1.0
-            if isinstance(config, BertSection):
-                share = config.mask_fraction if name.startswith("head") else float(not name.startswith("pooler"))
-            flops += 6.0 * module.weight.numel() * share
+    attention = 12.0 * length * config.d_model
+    if not isinstance(config, BertSection):
+        return config.n_layers * attention + 6.0 * sum(weights.numel() for weights in _matrices(model).values())
+    last = f"layers.{config.n_layers - 1}."
+    flops = (config.n_layers - 1 + config.mask_fraction) * attention
+    for name, weights in _matrices(model).items():
+        if not name.startswith("pooler"):
+            masked_only = name.startswith(("head", last)) and not name.endswith("attention.qkv")
+            flops += 6.0 * weights.numel() * (config.mask_fraction if masked_only else 1.0)
     return flops
+
+
+def _matrices(model: nn.Module) -> dict[str, Tensor]:
+    return {name: module.weight for name, module in model.named_modules() if isinstance(module, nn.Linear)}
 
 
 def _ffn_flops(config: BertSection | GptSection) -> float:

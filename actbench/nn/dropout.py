@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +46,9 @@ class Dropout(nn.Module):
         """(...) -> (...)."""
         if not self.active:
             return x
-        keep = _hash(x, self.key) >= _threshold(self.p)
-        return torch.where(keep.view(x.shape), x * (1 / (1 - self.p)), 0)
+        if torch.compiler.is_compiling():
+            return _DropTwice.apply(x, self.key, self.p)
+        return _drop(x, _index(x) ^ self.key, self.p)
 
 
 def set_keys(model: nn.Module, seed: int, step: int) -> None:
@@ -57,9 +59,37 @@ def set_keys(model: nn.Module, seed: int, step: int) -> None:
             module.key.fill_(int.from_bytes(digest, "little", signed=True))
 
 
-def _hash(x: Tensor, key: Tensor) -> Tensor:
-    """An int32 per element of `x`, uniform over all int32. Shifts of int32 keep the sign, hence the masks."""
-    h = torch.arange(math.prod(x.shape), dtype=torch.int32, device=x.device) ^ key
+class _DropTwice(torch.autograd.Function):
+    """Drops elements, and works out anew which ones in the backward pass.
+
+    For compiled code alone, where the hash is next to free and a mask that is kept is not: on a CPU, writing it takes
+    ten times as long as all the rest (torch 2.13). The compiler would keep it all the same where it sees that both
+    passes compute one thing; so the second begins with its operands the other way round.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, key: Tensor, p: float) -> Tensor:
+        ctx.save_for_backward(key)
+        ctx.p = p
+        return _drop(x, _index(x) ^ key, p)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (key,) = ctx.saved_tensors
+        return _drop(grad, key ^ _index(grad), ctx.p), None, None
+
+
+def _drop(x: Tensor, keyed: Tensor, p: float) -> Tensor:
+    keep = _hash(keyed) >= _threshold(p)
+    return torch.where(keep.view(x.shape), x * (1 / (1 - p)), 0)
+
+
+def _index(x: Tensor) -> Tensor:
+    return torch.arange(math.prod(x.shape), dtype=torch.int32, device=x.device)
+
+
+def _hash(h: Tensor) -> Tensor:
+    """int32s that look uniform over all int32. Shifts of int32 keep the sign, hence the masks."""
     h = (h ^ ((h >> 16) & 0xFFFF)) * _FIRST
     h = (h ^ ((h >> 15) & 0x1FFFF)) * _SECOND
     return h ^ ((h >> 16) & 0xFFFF)

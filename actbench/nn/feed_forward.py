@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from actbench import activations
 from actbench.activations import Activation
 from actbench.config.schema import ActivationSpec
+from actbench.nn.linear import Linear
 
 
 class FeedForward(nn.Module):
@@ -18,9 +19,9 @@ class FeedForward(nn.Module):
     def __init__(self, d_model: int, width: int, spec: ActivationSpec, *, bias: bool):
         super().__init__()
         self.activation: Activation = activations.create(spec.name, width=width, **spec.options)
-        self.up = nn.Linear(d_model, width, bias=bias)
-        self.gate = nn.Linear(d_model, width, bias=bias) if self.activation.gated else None
-        self.down = nn.Linear(width, d_model, bias=bias)
+        self.up = Linear(d_model, width, bias=bias)
+        self.gate = Linear(d_model, width, bias=bias) if self.activation.gated else None
+        self.down = Linear(width, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""

@@ -1,6 +1,6 @@
 """GPT-style decoders: GPT-2's layout (Radford et al. 2019) and LLaMA's (Touvron et al. 2023, arXiv 2302.13971).
 
-Shapes: B batch, T time, D model width, V vocabulary, N = B * T tokens.
+Shapes: B batch, T time, D model width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Gpt(nn.Module):
         return self.head.logits(self.encode(tokens))
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Negative log-likelihood of each next token, in nats (N,). `tokens` and `targets` are (B, T)."""
+        """Mean negative log-likelihood of the next tokens, in nats. `tokens` and `targets` are (B, T)."""
         return self.head(self.encode(tokens).flatten(0, 1), targets.flatten())
 
 

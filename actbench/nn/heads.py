@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from actbench import activations
 from actbench.config.schema import ActivationSpec
 from actbench.nn.dropout import Dropout
+from actbench.nn.loss import CrossEntropy
 
 
 class LanguageModelHead(nn.Module):
@@ -19,14 +20,19 @@ class LanguageModelHead(nn.Module):
     def __init__(self, d_model: int, vocab_size: int, *, bias: bool):
         super().__init__()
         self.decoder = nn.Linear(d_model, vocab_size, bias=bias)
+        self.loss = CrossEntropy()
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """(N, D) -> (N, D), what the decoder reads."""
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(N, D) -> (N, V)."""
-        return self.decoder(hidden)
+        return self.decoder(self.features(hidden))
 
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Hidden states (N, D) and target ids (N,) -> negative log-likelihood in nats (N,), in fp32."""
-        return F.cross_entropy(self.logits(hidden).float(), targets, reduction="none")
+        """Hidden states (N, D) and target ids (N,) -> the mean negative log-likelihood in nats, in fp32."""
+        return self.loss(self.features(hidden), targets, self.decoder.weight, self.decoder.bias)
 
 
 class MaskedLanguageModelHead(LanguageModelHead):
@@ -37,9 +43,9 @@ class MaskedLanguageModelHead(LanguageModelHead):
         self.transform = nn.Linear(d_model, d_model)
         self.norm = nn.LayerNorm(d_model, eps=norm_eps)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(N, D) -> (N, V)."""
-        return self.decoder(self.norm(F.gelu(self.transform(hidden))))
+    def features(self, hidden: Tensor) -> Tensor:
+        """(N, D) -> (N, D), what the decoder reads."""
+        return self.norm(F.gelu(self.transform(hidden)))
 
 
 class Pooler(nn.Module):

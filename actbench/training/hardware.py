@@ -14,7 +14,7 @@ from torch import nn
 
 from actbench.config.schema import HardwareSection
 from actbench.errors import BadInput, Problem
-from actbench.nn.heads import LanguageModelHead
+from actbench.nn.loss import CrossEntropyPart
 
 # Lets the C++ compiler join a multiplication and an addition into one instruction, which rounds once instead of twice:
 # a polynomial takes half as many instructions. On other devices it has no effect; there it is the default.
@@ -80,14 +80,14 @@ def _compiler(device: str) -> bool:
 
 
 def compile_blocks(model: nn.Module) -> None:
-    """Compiles each block and the head in place: layers that are alike share graphs; state-dict names stay."""
+    """Compiles each block and the loss in place: layers that are alike share graphs; state-dict names stay."""
     torch._dynamo.reset()  # a former model's graphs would count against this one's recompile limit
     limit = GRAPHS_A_LAYER * len(model.layers)  # type: ignore[arg-type]
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, limit)
     for layer in model.layers:  # type: ignore[union-attr]
         compile_module(layer)
     for module in model.modules():
-        if isinstance(module, LanguageModelHead):
+        if isinstance(module, CrossEntropyPart):
             compile_module(module)
 
 

@@ -43,7 +43,7 @@ class PretrainModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The micro-batch's mean: all score the same number of tokens, so accumulation weighs them right."""
-        loss = self.model(**batch).mean()
+        loss = self.model(**batch)
         self.losses.append(loss.detach())
         return loss
 

@@ -11,15 +11,15 @@ import lightning.pytorch as pl
 from actbench.training.hardware import Hardware
 
 
-def quiet_trainer(hardware: Hardware, callback: pl.Callback, **options: Any) -> pl.Trainer:
-    """A Trainer on this hardware; `options` say how long it trains."""
+def quiet_trainer(hardware: Hardware, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
+    """A Trainer on this hardware, with these callbacks and no others; `options` say how long it trains."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     return pl.Trainer(
         accelerator=hardware.device,
         devices=1,
         precision=hardware.lightning_precision,
-        callbacks=[callback],
+        callbacks=list(callbacks),
         min_epochs=0,
         logger=False,
         enable_checkpointing=False,

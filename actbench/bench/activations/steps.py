@@ -58,7 +58,7 @@ def training_step(section: BertSection | GptSection, batch: Batch, hardware: Har
     def work() -> None:
         set_keys(model, 0, next(steps))
         with hardware.autocast():
-            loss = model(**batch).mean()
+            loss = model(**batch)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm or float("inf"))
         optimizer.step()

@@ -1,0 +1,1 @@
+"""`actbench bench peers`: actbench beside what its users could pick instead."""

@@ -1,0 +1,93 @@
+"""`actbench bench peers`: every comparison asked for, one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from actbench.bench import machine
+from actbench.bench.peers.catalogue import HF, Pair, missing
+from actbench.bench.peers.prepare import Sizes, Workshop
+from actbench.bench.peers.process import WARM_UP, Side, SideFailed, alternate, ended_by_signals
+from actbench.bench.peers.results import Outcome, Results
+from actbench.data.glue import load_glue
+
+Say = Callable[[str], None]
+
+SHORT_STEPS = 20  # of a turn on a GPU, where one step is too short to time
+OURS = {"pretrain": "actbench-pretrain", "finetune": "actbench-finetune", "pack": "actbench-pack"}
+
+
+def run(
+    pairs: Sequence[Pair], *, rounds: int, glue: Path | None, command: str, say: Say, sizes: Sizes | None = None
+) -> Results:
+    """Measures those pairs and tells of each result as it comes.
+
+    What cannot be measured here is left out, with the reason; a comparison that fails is told, and the others go on.
+    Raises BadInput, before anything is measured, for GLUE data that cannot be read.
+    """
+    compiler = machine.hardware().compiled
+    reasons = {pair: missing(pair, glue=glue is not None, compiler=compiler) for pair in pairs}
+    wanted = [pair for pair in pairs if reasons[pair] is None]
+    for pair in wanted:
+        if pair.kind == "finetune":
+            load_glue(pair.subject, glue)
+    skipped = tuple(f"{pair.label}: {reason}" for pair, reason in reasons.items() if reason)
+    for line in skipped:
+        say(f"left out: {line}")
+    facts = {**machine.facts(command), "peers": _versions()}
+    warning = machine.busy(facts)
+    if warning:
+        say(f"warning: {warning}")
+    outcomes, failed = [], []
+    with ended_by_signals(), tempfile.TemporaryDirectory(prefix="actbench-peers-") as folder:
+        environment = _environment()
+        workshop = Workshop(Path(folder), sizes or Sizes(), glue and glue.resolve(), environment, say)
+        for number, pair in enumerate(wanted, start=1):
+            say(f"[{number}/{len(wanted)}] {pair.label}: ...")
+            try:
+                outcomes.append(_measure(pair, workshop, rounds, environment))
+                said = outcomes[-1].summary()
+            except SideFailed as error:
+                failed.append(f"{pair.label}: {error}")
+                said = f"failed: {error}"
+            say(f"[{number}/{len(wanted)}] {pair.label}: {said}")
+    settings = {
+        "comparisons": list(dict.fromkeys(pair.name for pair in pairs)),
+        "rounds": rounds,
+        "glue": glue and str(glue),
+    }
+    return Results(facts, settings, tuple(outcomes), skipped, tuple(failed), (warning,) if warning else ())
+
+
+def _measure(pair: Pair, workshop: Workshop, rounds: int, environment: dict[str, str]) -> Outcome:
+    short = machine.hardware().device == "cuda" and pair.kind != "pack"
+    turn = SHORT_STEPS if short else 1
+    job = workshop.job(pair, WARM_UP + rounds * turn)
+    ours, theirs = alternate(
+        partial(Side, OURS[pair.kind], job.ours, environment),
+        partial(Side, pair.program, job.theirs, environment),
+        rounds=rounds,
+        steps=turn,
+    )
+    return Outcome(pair, rounds, turn, job.amount, ours, theirs)
+
+
+def _environment() -> dict[str, str]:
+    """What both sides see: the same number of threads, and no network."""
+    threads = str(torch.get_num_threads())
+    return {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in (*HF, "datasets"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

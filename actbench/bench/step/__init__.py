@@ -1,0 +1,1 @@
+"""`actbench bench step`: where the time of a recipe's training step goes."""
