@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 reproduce: $(INSTALLED)  ## Train, fine-tune and compare all activations at nano scale; report in runs/reproduce/
 	$(BIN)/actbench study run recipes/studies/reproduce.yaml
 
-bench: $(INSTALLED)  ## Measure what activations cost; table in docs/performance.md
+bench: $(INSTALLED)  ## Measure what things cost; tables in docs/performance.md
 	$(BIN)/actbench bench activations --peers --in-model -o docs/performance.md -o benchmarks/activations.json
 
 docs: $(INSTALLED)  ## Write docs/activations.md and its figures from the registry

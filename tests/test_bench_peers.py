@@ -30,11 +30,12 @@ from actbench.bench.peers.orders import FinetuneOrder, PackOrder, PretrainOrder,
 from actbench.bench.peers.prepare import Sizes, Workshop
 from actbench.bench.peers.process import Measured, Side, SideFailed, alternate
 from actbench.bench.peers.results import Outcome, Results
-from actbench.bench.peers.run import run
+from actbench.bench.peers.run import environment, run
 from actbench.config import load_recipe
 from actbench.config.schema import FilesCorpus, FinetuneSettings
 from actbench.errors import BadInput
 from actbench.nn.build import build
+from actbench.training.allocator import HUGE_PAGES
 from actbench.training.hardware import Hardware
 
 STEPS = 5
@@ -91,7 +92,10 @@ def tiny(corpus_file: Path, **changes: Any) -> Sizes:
 
 def test_both_sides_take_turns_of_so_many_steps(fakes: None, order: Callable[..., PackOrder], tmp_path: Path) -> None:
     total = process.WARM_UP + 2 * 3
-    starts = (partial(Side, name, order(name, total), {"OMP_NUM_THREADS": "7"}) for name in ("actbench-pack", "slow"))
+    starts = (
+        partial(Side, name, order(name, total), {**os.environ, "OMP_NUM_THREADS": "7"})
+        for name in ("actbench-pack", "slow")
+    )
     mine, other = alternate(*starts, rounds=3, steps=2)
     expected = [f"{name} {step}" for step in (0, 1) for name in ("actbench-pack", "slow")]
     for first in (2, 4, 6):
@@ -116,7 +120,7 @@ def test_both_sides_take_turns_of_so_many_steps(fakes: None, order: Callable[...
 def test_a_side_that_ends_early_says_why(
     fakes: None, order: Callable[..., PackOrder], program: str, reason: str
 ) -> None:
-    starts = (partial(Side, name, order(name, 9), {}) for name in ("actbench-pack", program))
+    starts = (partial(Side, name, order(name, 9), dict(os.environ)) for name in ("actbench-pack", program))
     with pytest.raises(SideFailed, match=f"^{reason}$"):
         alternate(*starts, rounds=3, steps=2)
 
@@ -284,6 +288,18 @@ def test_both_sides_of_packing_find_the_same_tokens(
     # Ours ends each document with a token; theirs drops what does not fill a sequence.
     assert found[0] is not None and found[1] is not None
     assert 0 <= found[0] - documents - found[1] < job.ours.length
+
+
+def test_actbench_alone_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HUGE_PAGES, "1")
+    assert HUGE_PAGES not in environment(), "the command has set it for itself"
+    assert environment()["PATH"] == os.environ["PATH"]
+    assert environment()["OMP_NUM_THREADS"] == environment()["RAYON_NUM_THREADS"] == str(torch.get_num_threads())
+    monkeypatch.delenv(HUGE_PAGES)
+    for side in (ours.pretrain, ours.finetune, ours.pack):
+        with pytest.raises(AttributeError):
+            side(None, None)  # type: ignore[arg-type]
+        assert os.environ.pop(HUGE_PAGES) == "1"
 
 
 # What is asked for, left out, and told.

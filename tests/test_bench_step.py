@@ -90,11 +90,14 @@ def test_a_bert_by_the_command(actbench: Actbench, tiny_recipe: Write, tmp_path:
 def test_a_gpt_in_micro_batches_against_a_stated_peak(tiny_recipe: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tiny_recipe("gpt", batch={"sequences": 8, "accumulate": 2}).parent)
     said: list[str] = []
+    peaks: list[int] = []
+    monkeypatch.setattr(running, "peak_seen", lambda profiler: peaks.append(peak_seen(profiler)) or peaks[-1])
     recipe = load_recipe(Path("gpt.yaml"), ["name=other"])
     found = running.run(recipe, steps=2, tflops=0.5, began=0.0, command="it", say=said.append)
     assert found.command == "step other" and found.failed == ()
     assert found.tokens == 8 * 32 and found.peak == peak.Peak(5e11)
     assert not any("peak" in line for line in said)
+    assert found.memory.tensors == found.memory.held + peaks[0]
     text = found.to_text(200)
     assert text.startswith("other: ") and "8 x 32 tokens a step" in text
     assert "% of 0.5 TFLOP/s, as stated" in text
@@ -344,7 +347,7 @@ def results(**changes: Any) -> Results:
         "gpu": None, "processor": "A processor", "cores_used": 1, "cores": 2, "threads": 1, "load_average": 0.0,
         "libraries": {"torch": "2.0"}, "python": "3.11", "actbench": "0", "date": "2026-01-02", "command": "it",
     }  # fmt: skip
-    second = Seconds(0.5, (0.4, 0.7), 1.0)
+    step = Seconds(0.5, (0.4, 1.7), 1.0)
     slow = [Kernel(f"graph_0_cpp_fused_{'x' * 60}_{i}", "matmul", "forward", 2, 0.1 - i / 1000) for i in range(12)]
     facts: dict[str, Any] = {
         "machine": machine,
@@ -354,8 +357,8 @@ def results(**changes: Any) -> Results:
         "hardware": {"compiled": True, "precision": "bf16"},
         "tokens": 1000,
         "first_step": 9.5,
-        "whole": second,
-        "parts": dict.fromkeys((*PARTS, REST), Seconds(0.1, (0.09, 0.12), 0.2)),
+        "whole": step,
+        "parts": dict.fromkeys((*PARTS, REST), Seconds(0.0996, (0.09, 0.12), 0.2)),
         "memory": Memory(1_000_000, 2_000_000, 30_000_000),
         "peak": peak.Peak(1e10, 512),
         "breakdown": Breakdown({"matmul": 0.9, "data": 0.1, "embedding": 0.0}, tuple(slow), 0.6),
@@ -384,4 +387,5 @@ def test_the_tables_show_the_ten_slowest_kernels_and_no_class_without_time() -> 
     assert len(found.slowest().rows) == 10 and len(found.to_json()["kernels"]) == 12
     assert found.slowest().rows[3].cells[0].endswith("x_3") and len(found.slowest().rows[3].cells[0]) < 60
     assert [row.cells for row in found.classes().rows] == [("matmul", "90.0 %"), ("data", "10.0 %")]
-    assert ("whole step", "500 [400, 700]", "100.0 %") in [row.cells for row in found.times().rows]
+    assert ("data", "99.6 [90, 120]", "20.0 %") in [row.cells for row in found.times().rows]
+    assert ("whole step", "500 [400, 1,700]", "100.0 %") in [row.cells for row in found.times().rows]

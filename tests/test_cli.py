@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,15 +45,17 @@ def names_in(folder: Path) -> set[str]:
 # Help.
 
 
-def test_help_comes_in_less_than_half_a_second() -> None:
+def test_help_takes_less_than_a_third_of_a_second() -> None:
+    """Of the processor, the best of five: what else the machine does is not counted."""
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([COMMAND, "--help"], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
-        if seconds[-1] < 0.4:
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if seconds[-1] < 0.3:
             break
-    assert min(seconds) < 0.4, seconds
+    assert min(seconds) < 0.3, seconds
 
 
 @pytest.mark.parametrize("arguments", [(), *sorted({path[:1] for path in subcommands()})], ids=" ".join)

@@ -62,6 +62,19 @@ def test_a_byte_order_mark_is_no_text() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_text_file_comes_in_parts(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large one need not be in memory as a whole."""
+    monkeypatch.setattr(documents, "PART_BYTES", 20)
+    text = "\ufeff\ufeff" + "".join(f"line {number} ü\r\n" for number in range(50)) + "\n\nend"
+    write(f"a.txt{suffix}", text)
+    write(f"b.txt{suffix}", "")
+    parts = list(documents.files_source([f"*.txt{suffix}"], "text").parts())
+    assert [number for number, part in enumerate(parts) if part.ends] == [len(parts) - 2, len(parts) - 1]
+    assert max(len(part.text) for part in parts) < 40
+    assert read(f"*.txt{suffix}") == [text.removeprefix("\ufeff"), ""]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_a_line_of_jsonl_is_one_document(suffix: str) -> None:
     write(f"a.jsonl{suffix}", '{"text": "one\\ntwo"}\n\n{"text": null}\n{"id": 3, "text": "three"}')
     assert read(f"a.jsonl{suffix}") == ["one\ntwo", "three"]
@@ -116,6 +129,12 @@ def test_a_bad_line_is_named(line: str | bytes, message: str) -> None:
 def test_undecodable_text_is_named_by_its_line() -> None:
     write("a.txt", b"one\ntwo\nthr\xe9e\n")
     assert "a.txt:3: byte 0xe9 is not UTF-8" in problem("a.txt")
+
+
+def test_undecodable_text_in_a_later_part_is_named_by_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "PART_BYTES", 20)
+    write("a.txt", b"a line of text\n" * 30 + b"thr\xe9e\n")
+    assert "a.txt:31: byte 0xe9 is not UTF-8" in problem("a.txt")
 
 
 @pytest.mark.parametrize("name", ["a.txt.gz", "a.jsonl.gz"])

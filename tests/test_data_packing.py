@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import random
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -17,9 +19,10 @@ import pytest
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 
 from actbench.config.schema import BuiltinCorpus, FilesCorpus, TokenizerSection
-from actbench.data import builtin, cache, documents, packing, splitting
+from actbench.data import builtin, cache, documents, packing, splitting, words
 from actbench.data import tokenizer as tokenizing
 from actbench.data.packing import TokenData, prepare
 from actbench.errors import BadInput, RunFailed
@@ -67,6 +70,71 @@ def test_what_is_packed_can_be_decoded(small_bpe_file: Path, texts: list[str]) -
     assert decode(packing.pack_texts(small_bpe_file, texts), small_bpe_file) == texts
 
 
+@pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])
+def test_packed_tokens_are_those_of_each_document_as_a_whole(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    monkeypatch.setattr(packing, "_PIECE_CHARACTERS", 300)
+    tokenizer = tokenizing.train(TokenizerSection(kind=kind, vocab_size=900), TEXTS)
+    tokenizer.save("tokenizer.json")
+    end = [0] if kind == "byte_bpe" else []
+    expected = [token for text in TEXTS for token in [*tokenizer.encode(text, add_special_tokens=False).ids, *end]]
+    assert packing.pack_texts(Path("tokenizer.json"), TEXTS).tolist() == expected
+
+
+def test_the_tokens_of_a_text_are_for_ever() -> None:
+    """Others would make of every run that was trained before another experiment: they need another FORMAT."""
+    texts = [f"Chapter {n}.\n\nThe old river's stones, {n} by {n}, \u2014 don't move!\n" * 3 for n in range(40)]
+    corpus = write([*texts, "", " \n"])
+    letters = [chr(code) for code in range(33, 127)]
+    pieces = [*tokenizing.BERT_SPECIALS, *letters, *("##" + letter for letter in letters), "the", "river", "##ones"]
+    Path("vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    units = [tokenizing.END_OF_TEXT, *alphabet, "\u0120t", "he", "\u0120the", "\u0120r", "iv"]
+    Path("encoder.json").write_text(json.dumps({unit: number for number, unit in enumerate(units)}), encoding="utf-8")
+    Path("vocab.bpe").write_text("\u0120 t\nh e\n\u0120t he\n\u0120 r\ni v\n", encoding="utf-8")
+    found = []
+    for section in (
+        TokenizerSection(kind="wordpiece", file="vocab.txt"),
+        TokenizerSection(kind="byte_bpe", file="encoder.json"),
+    ):
+        data = pack(corpus, section)
+        assert data.facts["text_sha256"].startswith("9b607d7ee81e")
+        found.append([hashlib.sha256(split).hexdigest()[:12] for split in (data.train, data.validation)])
+    assert found == [["98baecf238b7", "68db0f0e55bd"], ["b9ad122b0379", "5b83a4ad06bc"]]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl"])
+def test_memory_does_not_grow_with_the_text(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Neither with long documents nor with many, nor with the words that were met; all sizes made small here."""
+    for module, name, size in (
+        (documents, "PART_BYTES", 1 << 12),
+        (splitting, "PART_BYTES", 1 << 12),
+        (packing, "_PIECE_CHARACTERS", 1 << 12),
+        (packing, "_BATCH_CHARACTERS", 1 << 14),
+        (words, "_MOST_CHARACTERS", 1 << 14),
+    ):
+        monkeypatch.setattr(module, name, size)
+    Path("vocab.txt").write_text("\n".join([*tokenizing.BERT_SPECIALS, "w", "##w", *"0123456789"]), encoding="utf-8")
+    section = TokenizerSection(kind="wordpiece", file="vocab.txt")
+
+    def peak(count: int) -> int:
+        lines = [" ".join(f"w{number}" for number in range(start, start + 50)) for start in range(0, count, 50)]
+        if suffix == ".txt":
+            Path("a.txt").write_text("\n".join(lines), encoding="utf-8")
+            Path("b.txt").write_text(lines[0], encoding="utf-8")
+            corpus = FilesCorpus(source="files", files=["a.txt", "b.txt"])
+        else:
+            corpus = write(lines)
+        del lines
+        tracemalloc.start()
+        pack(corpus, section)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(1000)  # what is imported and made once
+    assert peak(40_000) < 1.05 * peak(10_000)
+
+
 def test_both_splits_hold_their_documents_in_order() -> None:
     data = pack(write(TEXTS))
     held = [text for text in TEXTS if splitting.split_hash(text) < FRACTION]
@@ -79,8 +147,8 @@ def test_wordpiece_has_no_separators_and_no_specials() -> None:
     data = pack(write([*TEXTS, "[MASK] [SEP]"]), WORDPIECE)
     assert not np.isin(data.train, [0, 2, 3, 4]).any()
     tokenizer = tokenizing.load(data.tokenizer_file)
-    words = tokenizer.decode(data.validation.tolist(), skip_special_tokens=False).split()
-    assert words[0] == next(t for t in TEXTS if splitting.split_hash(t) < FRACTION).split()[0].lower()
+    decoded = tokenizer.decode(data.validation.tolist(), skip_special_tokens=False).split()
+    assert decoded[0] == next(t for t in TEXTS if splitting.split_hash(t) < FRACTION).split()[0].lower()
 
 
 def test_the_facts_count_what_was_packed() -> None:
@@ -162,8 +230,8 @@ def test_all_that_decides_the_tokens_changes_the_hash() -> None:
 
 
 def test_ids_are_as_small_as_they_can_be() -> None:
-    words = [*tokenizing.BERT_SPECIALS, "the", *(f"w{number}" for number in range(70_000))]
-    Path("vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    vocabulary = [*tokenizing.BERT_SPECIALS, "the", *(f"w{number}" for number in range(70_000))]
+    Path("vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     large = pack(write(["the w69999", "the the"]), TokenizerSection(kind="wordpiece", file="vocab.txt"))
     assert large.train.dtype == large.validation.dtype == np.uint32
     assert 70_005 in {*large.train.tolist(), *large.validation.tolist()}

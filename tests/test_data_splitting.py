@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import struct
+from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
@@ -13,6 +17,8 @@ from hypothesis import strategies as st
 from actbench.config.schema import TokenizerSection
 from actbench.data import packing, splitting
 from actbench.data import tokenizer as tokenizing
+from actbench.data.documents import Part, whole
+from actbench.data.words import Encoder, WordEncoder
 
 TEXTS = [topics[name] for name in sorted(topics)][:3]
 # One that has a token for two line breaks, which a careless cut would part.
@@ -30,36 +36,82 @@ def test_the_held_out_fraction_is_about_right() -> None:
     assert 0.04 < share < 0.06
 
 
+def texts_of(parts: Any) -> list[str]:
+    """The documents that parts make up."""
+    texts = [""]
+    for part in parts:
+        texts[-1] += part.text
+        if part.ends:
+            texts.append("")
+    assert texts.pop() == "", "the last part ends its document"
+    return texts
+
+
+def in_parts(texts: list[str], size: int) -> list[Part]:
+    return [
+        Part(text[start : start + size], start + size >= len(text))
+        for text in texts
+        for start in range(0, max(1, len(text)), size)
+    ]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_a_documents_split_depends_on_its_text_alone(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    scratch = tmp_path_factory.getbasetemp() / "scratch"
+    folder = tmp_path_factory.mktemp("split") / "scratch"
     texts = [f"document {number}" for number in range(60)]
     some = data.draw(st.permutations(texts)) + data.draw(st.lists(st.text(min_size=1)))
-    corpus = splitting.split(some, 0.3, scratch)
-    held = list(corpus.validation)
+    corpus = splitting.split(whole(some), 0.3, folder)
+    held = texts_of(corpus.validation)
     assert held == [text for text in some if not text.isspace() and splitting.split_hash(text) < 0.3]
-    assert list(corpus.train) == [text for text in some if not text.isspace() and text not in held]
+    assert texts_of(corpus.train) == [text for text in some if not text.isspace() and text not in held]
+
+
+def test_documents_in_parts_are_split_as_wholes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [*TEXTS, "", "Füchse 漢字 \U0001f98a" * 50, " " * 40, "\n", "a", *(f"document {n}" for n in range(30))]
+    kept = [text for text in texts if text.strip()]
+    for size in (1, 7, 10**9):
+        monkeypatch.setattr(splitting, "PART_BYTES", size)  # within a character, too
+        corpus = splitting.split(in_parts(texts, size), 0.2, tmp_path / str(size))
+        assert texts_of(corpus.validation) == [text for text in kept if splitting.split_hash(text) < 0.2]
+        assert texts_of(corpus.train) == [text for text in kept if splitting.split_hash(text) >= 0.2]
+        assert corpus.empty == len(texts) - len(kept)
+        assert max(len(part.text) for part in corpus.train) <= size
+        records = b"".join(struct.pack("<Q", len(text.encode())) + text.encode() for text in kept)
+        assert corpus.sha256 == hashlib.sha256(records).hexdigest()
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(["a", "b's", " ", "\n", "\r\n", "don't", "ü", "e\u0301", "123", "!"]), max_size=60))
 @pytest.mark.parametrize("tokenizer", [SMALL_BPE, SMALL_WORDPIECE], ids=["byte_bpe", "wordpiece"])
-def test_a_long_document_in_pieces_gives_the_same_tokens(tokenizer: Any, parts: list[str]) -> None:
+@pytest.mark.parametrize("cut", [Encoder.cut, WordEncoder.cut], ids=["lines", "words"])
+def test_a_long_document_in_pieces_gives_the_same_tokens(
+    cut: re.Pattern[str], tokenizer: Any, parts: list[str]
+) -> None:
     text = "".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "_PIECE_CHARACTERS", 3)
-        pieces = list(packing._pieces(text))
-    assert "".join(pieces) == text
-    ids = [token for piece in pieces for token in tokenizer.encode(piece, add_special_tokens=False).ids]
+        pieces = list(packing._pieces(whole([text]), cut))
+    assert texts_of(pieces) == [text]
+    ids = [token for piece in pieces for token in tokenizer.encode(piece.text, add_special_tokens=False).ids]
     assert ids == tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def test_a_long_document_is_cut() -> None:
-    text = "line\n" * 200_000
-    assert max(map(len, packing._pieces(text))) < 2 * packing._PIECE_CHARACTERS
+def test_pieces_do_not_tell_how_the_text_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_PIECE_CHARACTERS", 50)
+    texts = [*TEXTS, "", "no cut here" * 30, "line\n" * 100]
+    expected = list(packing._pieces(whole(texts), Encoder.cut))
+    assert len(expected) > 90
+    for size in (1, 30, 49, 50, 51, 1000):
+        assert list(packing._pieces(in_parts(texts, size), Encoder.cut)) == expected
+
+
+@pytest.mark.parametrize("text", ["line\n" * 200_000, "word " * 200_000], ids=["lines", "words"])
+def test_a_long_document_is_cut(text: str) -> None:
+    pieces = packing._pieces(whole([text]), WordEncoder.cut)
+    assert max(len(piece.text) for piece in pieces) < 2 * packing._PIECE_CHARACTERS
 
 
 def test_packing_reads_no_further_than_it_must() -> None:
@@ -70,7 +122,7 @@ def test_packing_reads_no_further_than_it_must() -> None:
         nonlocal taken
         while True:
             taken += 1
-            yield "x" * 1000
+            yield Part("x" * 1000, True)
 
-    next(packing._batches(endless()))
+    next(packing._batches(packing._pieces(endless(), Encoder.cut)))
     assert taken * 1000 <= packing._BATCH_CHARACTERS + 1000

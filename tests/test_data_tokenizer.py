@@ -135,7 +135,8 @@ def test_berts_vocab_txt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("vocabulary", "merges"), [("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")])
 def test_gpt2s_two_files(tmp_path: Path, byte_bpe, vocabulary: str, merges: str) -> None:
     model = json.loads(byte_bpe.to_str())["model"]
-    (tmp_path / vocabulary).write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    words = {"model": 600, "version": 601}  # GPT-2's has both, as a tokenizer.json has them as keys
+    (tmp_path / vocabulary).write_text(json.dumps(model["vocab"] | words), encoding="utf-8")
     lines = ["#version: 0.2", *(" ".join(merge) for merge in model["merges"])]
     (tmp_path / merges).write_text("\n".join(lines) + "\n", encoding="utf-8")
     for path in (tmp_path, tmp_path / vocabulary):

@@ -130,7 +130,7 @@ def test_layers_of_different_kinds_have_widths_of_their_own() -> None:
     assert (
         told["parameters_ratio_to_gelu"] == told["parameters"] / size(bert_section(n_layers=3), 101, 24)["parameters"]
     )
-    assert model(ids(), torch.tensor([3, 9]), torch.tensor([1, 2])).isfinite().all()
+    assert model(ids(), torch.tensor([[3, 9]] * 3), torch.tensor([[1, 2]] * 3)).isfinite()
 
 
 def test_an_activation_is_told_the_width_it_sees() -> None:
@@ -158,12 +158,13 @@ def test_the_size_told_is_that_of_the_model_built(family: str, name: str) -> Non
 
 
 def test_flops_count_every_matrix_where_it_works() -> None:
-    dense = 2 * (4 * 32 * 32 + 2 * 32 * 64)
-    attention = 12 * 2 * LENGTH * 32
+    qkv, rest = 3 * 32 * 32, 32 * 32 + 2 * 32 * 64
+    block, attention = 6 * (qkv + rest), 12 * LENGTH * 32
     told = size(gpt_section(), VOCABULARY, LENGTH)["flops_per_token"]
-    assert told == 6 * (dense + 32 * VOCABULARY) + attention
+    assert told == 2 * (block + attention) + 6 * 32 * VOCABULARY
+    last_block_and_head = 6 * (qkv + 0.25 * (rest + 32 * 32 + 32 * VOCABULARY)) + 0.25 * attention
     told = size(bert_section(mask_fraction=0.25), VOCABULARY, LENGTH)["flops_per_token"]
-    assert told == 6 * (dense + 0.25 * (32 * 32 + 32 * VOCABULARY)) + attention
+    assert told == block + attention + last_block_and_head
 
 
 @pytest.mark.parametrize("ffn_width", ["matched", "matched_flops", "fixed"])

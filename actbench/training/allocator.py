@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # of the environment: torch then asks for huge pages for its larger tensors
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _NEVER = 2**31 - 1
 _LARGEST = 1 << 30
@@ -17,7 +18,7 @@ _LARGEST = 1 << 30
 
 def keep_freed_memory() -> None:
     """Changes this process alone; to be called before torch is imported. Does nothing where glibc is not."""
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch then asks for huge pages for its larger tensors
+    os.environ.setdefault(HUGE_PAGES, "1")
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

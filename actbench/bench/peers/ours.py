@@ -1,4 +1,4 @@
-"""actbench's side: the same functions that its commands call."""
+"""actbench's side: what its commands do, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import sys
 from actbench.bench.peers.gate import Gate
 from actbench.bench.peers.orders import FinetuneOrder, PackOrder, PretrainOrder, Report, last_quarter
 from actbench.config.schema import FilesCorpus, TokenizerSection
+from actbench.training.allocator import keep_freed_memory
 
 HELD_OUT = 0.05
 
 
 def pretrain(order: PretrainOrder, gate: Gate) -> Report:
     """As `actbench pretrain`."""
+    keep_freed_memory()
     from actbench.training import plan, pretrain
 
     planned = plan.plan(order.recipe, order.folder, say)
@@ -25,6 +27,7 @@ def pretrain(order: PretrainOrder, gate: Gate) -> Report:
 
 def finetune(order: FinetuneOrder, gate: Gate) -> Report:
     """As `actbench finetune glue`."""
+    keep_freed_memory()
     from actbench.data.glue import load_glue
     from actbench.errors import RunFailed
     from actbench.store import Run
@@ -42,6 +45,7 @@ def finetune(order: FinetuneOrder, gate: Gate) -> Report:
 
 def pack(order: PackOrder, gate: Gate) -> Report:
     """As every command that needs tokens, with a cache that has none."""
+    keep_freed_memory()
     from actbench.data import packing
 
     corpus = FilesCorpus(source="files", files=[str(order.text)])

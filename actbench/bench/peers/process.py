@@ -38,7 +38,7 @@ class Side:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **environment},
+            env=environment,
             start_new_session=True,
             encoding="utf-8",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from actbench.bench.peers.prepare import Sizes, Workshop
 from actbench.bench.peers.process import WARM_UP, Side, SideFailed, alternate, ended_by_signals
 from actbench.bench.peers.results import Outcome, Results
 from actbench.data.glue import load_glue
+from actbench.training.allocator import HUGE_PAGES
 
 Say = Callable[[str], None]
 
@@ -47,12 +49,11 @@ def run(
         say(f"warning: {warning}")
     outcomes, failed = [], []
     with ended_by_signals(), tempfile.TemporaryDirectory(prefix="actbench-peers-") as folder:
-        environment = _environment()
-        workshop = Workshop(Path(folder), sizes or Sizes(), glue and glue.resolve(), environment, say)
+        workshop = Workshop(Path(folder), sizes or Sizes(), glue and glue.resolve(), environment(), say)
         for number, pair in enumerate(wanted, start=1):
             say(f"[{number}/{len(wanted)}] {pair.label}: ...")
             try:
-                outcomes.append(_measure(pair, workshop, rounds, environment))
+                outcomes.append(_measure(pair, workshop, rounds))
                 said = outcomes[-1].summary()
             except SideFailed as error:
                 failed.append(f"{pair.label}: {error}")
@@ -66,23 +67,24 @@ def run(
     return Results(facts, settings, tuple(outcomes), skipped, tuple(failed), (warning,) if warning else ())
 
 
-def _measure(pair: Pair, workshop: Workshop, rounds: int, environment: dict[str, str]) -> Outcome:
+def _measure(pair: Pair, workshop: Workshop, rounds: int) -> Outcome:
     short = machine.hardware().device == "cuda" and pair.kind != "pack"
     turn = SHORT_STEPS if short else 1
     job = workshop.job(pair, WARM_UP + rounds * turn)
     ours, theirs = alternate(
-        partial(Side, OURS[pair.kind], job.ours, environment),
-        partial(Side, pair.program, job.theirs, environment),
+        partial(Side, OURS[pair.kind], job.ours, workshop.environment),
+        partial(Side, pair.program, job.theirs, workshop.environment),
         rounds=rounds,
         steps=turn,
     )
     return Outcome(pair, rounds, turn, job.amount, ours, theirs)
 
 
-def _environment() -> dict[str, str]:
-    """What both sides see: the same number of threads, and no network."""
+def environment() -> dict[str, str]:
+    """What both sides see: the same number of threads, no network, and nothing that actbench set for itself."""
     threads = str(torch.get_num_threads())
-    return {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
+    own = {name: value for name, value in os.environ.items() if name != HUGE_PAGES}
+    return {**own, "OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
 
 
 def _versions() -> dict[str, str]:

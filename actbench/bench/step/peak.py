@@ -39,7 +39,7 @@ def measured_peak(precision: str, device: str) -> Peak:
     best, size = Peak(0.0), SMALLEST
     while size <= LARGEST:
         seconds = _fastest(size, DTYPES[precision], device)
-        best = max(best, Peak(2 * size**3 / seconds, size), key=lambda peak: peak.size or 0)
+        best = max(best, Peak(2 * size**3 / seconds, size), key=lambda peak: peak.flops)
         size *= 2
         if 2 * size**3 / best.flops > LONGEST:
             break

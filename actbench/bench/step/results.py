@@ -186,7 +186,8 @@ def _percent(share: float) -> str:
 
 
 def _milliseconds(seconds: Seconds) -> str:
-    middle, low, high = (f"{1000 * value:.3g}" for value in (seconds.median, *seconds.quartiles))
+    times = (1000 * value for value in (seconds.median, *seconds.quartiles))
+    middle, low, high = (f"{time:,.0f}" if time >= 100 else f"{time:.3g}" for time in times)
     return f"{middle} [{low}, {high}]"
 
 
