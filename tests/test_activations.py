@@ -58,7 +58,10 @@ def test_low_precision_in_is_the_fp32_result_rounded(name: str, dtype: torch.dty
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         got = activation(*low)
     assert got.dtype == dtype
-    assert torch.equal(got, activation(*(x.float() for x in low)).to(dtype))
+    expected = activation(*(x.float() for x in low)).to(dtype)
+    # torch's own kernels may round the other way, as its GELU does on some processors.
+    rtol, atol = (torch.finfo(dtype).eps, 1e-6) if activation.native_low_precision else (0, 0)
+    torch.testing.assert_close(got, expected, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -57,7 +57,7 @@ def groups(model: torch.nn.Module, *settings: Any) -> dict[str, dict[str, Any]]:
 
 def backward(model: Bert, through_pooler: bool = True) -> None:
     model.zero_grad()
-    loss = model(ids(), torch.tensor([3, 20]), torch.tensor([5, 6])).sum()
+    loss = model(ids(), torch.tensor([[3], [2], [16]]), torch.tensor([[5], [6], [7]]))
     (loss + model.pooler(model.encode(ids())).sum() * through_pooler).backward()
 
 
