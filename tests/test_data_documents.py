@@ -65,7 +65,7 @@ def test_a_byte_order_mark_is_no_text() -> None:
 def test_a_text_file_comes_in_parts(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large one need not be in memory as a whole."""
     monkeypatch.setattr(documents, "PART_BYTES", 20)
-    text = "\ufeff\ufeff" + "".join(f"line {number} ü\r\n" for number in range(50)) + "\n\nend"
+    text = "\ufeff" + "".join(f"\ufeffline {number} ü\r\n" for number in range(50)) + "\n\nend"
     write(f"a.txt{suffix}", text)
     write(f"b.txt{suffix}", "")
     parts = list(documents.files_source([f"*.txt{suffix}"], "text").parts())
