@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from actbench.activations import blocks
+from actbench.activations.running import run
 
 Sharing = Literal["layer", "channel"] | Annotated[int, Field(ge=1, le=65536)]
 
@@ -34,36 +34,33 @@ class Activation(nn.Module):
     weight_decay: ClassVar[float] = 0.0  # of the coefficients, unless a recipe says otherwise
     lr_multiplier: ClassVar[float] = 1.0  # of the model's learning rate, unless a recipe says otherwise
     compute: Callable[..., Tensor]  # the function itself: (..., F) -> (..., F)
+    # By hand, for speed: (inputs, grad) -> the gradients of (compute * grad).sum() by each input and each parameter
+    # that is not frozen. It is asked only where `derived` is true, and must leave what it is given as it is.
+    gradients: Callable[..., Sequence[Tensor]] | None = None
     native_low_precision: ClassVar[bool] = False  # True: torch's own kernel already computes in fp32 inside
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """(..., F) -> (..., F) in the inputs' dtype; computed in fp32, or wider if the inputs are."""
-        x = inputs[0]
-        if blocks.pay_off(self, x):
-            return blocks.run(self, inputs)
-        if self.native_low_precision or x.dtype not in blocks.LOW_PRECISION:
-            return self.compute(*inputs)
-        with torch.autocast(x.device.type, enabled=False):
-            return self.compute(*map(blocks.at_least_fp32, inputs)).to(x.dtype)
+        return run(self, inputs)
 
     @property
     def draws(self) -> bool:
         """Whether `compute` draws random numbers now, so that a forward pass may call it only once."""
         return any(isinstance(part, Activation) and part.draws for part in self.children())
 
-    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
-        """The gradients of (compute * grad).sum() by each input and each learnable parameter that is not frozen.
+    @property
+    def element_alone(self) -> bool:
+        """Whether an element of the output depends on nothing but the same element of one input, wherever it stands."""
+        return False
 
-        A subclass may derive them by hand, for speed without a compiler; they must be those of `compute`.
-        """
-        with torch.enable_grad():
-            leaves = [x.detach().requires_grad_() for x in inputs]
-            wanted = [*leaves, *(p for p in self.parameters() if p.requires_grad)]
-            return torch.autograd.grad(self.compute(*leaves), wanted, grad, materialize_grads=True)
+    @property
+    def derived(self) -> bool:
+        """Whether there are `gradients` for these options."""
+        return self.gradients is not None
 
     def not_frozen(self, **by: Tensor) -> list[Tensor]:
-        """Of the gradients by each parameter, given by name, those that `gradients` returns."""
-        return [by[name] for name, parameter in self.named_parameters() if parameter.requires_grad]
+        """Of the gradients by each of its own parameters, given by name, those that `gradients` returns."""
+        return [by[name] for name, parameter in self.named_parameters(recurse=False) if parameter.requires_grad]
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The function's graph at the points `x`, for plotting.
@@ -93,6 +90,16 @@ class ElementwiseActivation(Activation):
         self.width = width
         self.sets = _sets(sharing, width)
 
+    @property
+    def element_alone(self) -> bool:
+        """Where the whole layer, and each part of the function, shares one set."""
+        return not any(part.whole_row or getattr(part, "sets", None) for part in self.modules())
+
+    @property
+    def derived(self) -> bool:
+        """Whether there are `gradients`: for the one set of a layer."""
+        return self.sets is None and super().derived
+
     def coefficient(self, start: float | Sequence[float]) -> nn.Parameter:
         """A new parameter, each set of it at `start`: () or (k,) for a layer, (G,) or (G, k) for G sets."""
         value = torch.tensor(start, dtype=torch.float32)
@@ -104,18 +111,9 @@ class ElementwiseActivation(Activation):
             return parameter
         return parameter.repeat_interleave(self.width // self.sets, dim=0)
 
-    def terms(self, parameter: Tensor, x: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The k coefficients of a parameter with a last axis of k, each () or (F,), ready to meet an x of (..., F).
-
-        Given x, compiled code gets a layer's coefficients as (..., 1), with a zero added that seems to depend on the
-        row: it then sums a gradient over each row in the loop that makes the gradient by x, and needs no second one.
-        """
-        terms = self.spread(parameter).unbind(-1)
-        if x is None or self.sets is not None or not torch.compiler.is_compiling():
-            return terms
-        first = x.detach()[..., :1]
-        zero = (first > first).to(x.dtype)  # zero for nan and inf too
-        return tuple(term + zero for term in terms)
+    def terms(self, parameter: Tensor) -> tuple[Tensor, ...]:
+        """The k coefficients of a parameter with a last axis of k, each () or (F,), ready to meet an x of (..., F)."""
+        return self.spread(parameter).unbind(-1)
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The graph at `x` (N,); with several sets of coefficients, the mean over the channels."""

@@ -17,24 +17,7 @@ if TYPE_CHECKING:
     from actbench.activations.base import Activation
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
-BLOCK = (
-    196608  # elements: 3/4 MiB in fp32. Larger, and temporary results leave the caches; smaller, and calls cost more
-)
-
-
-def pay_off(activation: Activation, x: Tensor) -> bool:
-    """Whether to run in blocks: on a CPU, without a compiler, for learnable functions (torch's own are one kernel)."""
-    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.ndim == 0:
-        return False
-    return next(activation.parameters(), None) is not None and not activation.draws
-
-
-def run(activation: Activation, inputs: Sequence[Tensor]) -> Tensor:
-    """(..., F) -> (..., F) in the inputs' dtype, differentiable once."""
-    learnable = [p for p in activation.parameters() if p.requires_grad]
-    with torch.autocast("cpu", enabled=False):
-        output: Tensor = _InBlocks.apply(activation, len(inputs), *inputs, *learnable)
-    return output
+BLOCK = 131072  # elements: 1/2 MiB in fp32. Larger, and they leave the caches; smaller, and calls cost more
 
 
 def at_least_fp32(x: Tensor) -> Tensor:
@@ -42,14 +25,33 @@ def at_least_fp32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in LOW_PRECISION else x
 
 
-class _InBlocks(torch.autograd.Function):
+def split(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same rows of all tensors, about BLOCK elements at a time."""
+    width = tensors[0].shape[-1]
+    rows = max(1, BLOCK // max(1, width))
+    return zip(*(x.reshape(-1, width).split(rows) for x in tensors), strict=True)
+
+
+def gradients(activation: Activation, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+    """Of (compute * grad).sum(), by each input and each learnable parameter that is not frozen."""
+    if activation.derived and activation.gradients is not None:
+        return activation.gradients(inputs, grad)
+    with torch.enable_grad():
+        leaves = [x.detach().requires_grad_() for x in inputs]
+        wanted = [*leaves, *(p for p in activation.parameters() if p.requires_grad)]
+        return torch.autograd.grad(activation.compute(*leaves), wanted, grad, materialize_grads=True)
+
+
+class InBlocks(torch.autograd.Function):
+    """compute, differentiable once."""
+
     @staticmethod
     def forward(ctx: Any, activation: Activation, n_inputs: int, *tensors: Tensor) -> Tensor:
         inputs = tensors[:n_inputs]
         ctx.activation, ctx.n_inputs = activation, n_inputs
         ctx.save_for_backward(*inputs)
         output = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
-        for out, *block in _blocks(output, *inputs):
+        for out, *block in split(output, *inputs):
             out.copy_(activation.compute(*map(at_least_fp32, block)))
         return output
 
@@ -59,18 +61,11 @@ class _InBlocks(torch.autograd.Function):
         inputs = ctx.saved_tensors
         outputs = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in inputs]
         totals = [torch.zeros_like(p) for p in ctx.activation.parameters() if p.requires_grad]
-        for block in _blocks(grad, *outputs, *inputs):
+        for block in split(grad, *outputs, *inputs):
             given, out, at = block[0], block[1 : 1 + ctx.n_inputs], block[1 + ctx.n_inputs :]
-            found = ctx.activation.gradients([at_least_fp32(x) for x in at], at_least_fp32(given))
+            found = gradients(ctx.activation, [at_least_fp32(x) for x in at], at_least_fp32(given))
             for target, value in zip(out, found, strict=False):
                 target.copy_(value)
             for total, value in zip(totals, found[ctx.n_inputs :], strict=True):
                 total.add_(value)
         return (None, None, *outputs, *totals)
-
-
-def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same rows of all tensors, about BLOCK elements at a time."""
-    width = tensors[0].shape[-1]
-    rows = max(1, BLOCK // max(1, width))
-    return zip(*(x.reshape(-1, width).split(rows) for x in tensors), strict=True)

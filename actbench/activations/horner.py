@@ -17,6 +17,17 @@ def horner(terms: Sequence[Any], x: Any) -> Any:
     return total
 
 
+def even_and_odd(terms: Sequence[Any], x: Any, square: Any) -> Any:
+    """As `horner`, given x^2: two chains of half the length, which a processor works on at the same time."""
+    even = horner(terms[::2], square)
+    return even if len(terms) == 1 else _step(horner(terms[1::2], square), x, even, ours=len(terms) > 3)
+
+
+def derivative(terms: Sequence[Any]) -> list[Any]:
+    """The terms of the derivative of sum_i terms[i] x^i; one at least."""
+    return [*terms[1:2], *(i * term for i, term in enumerate(terms[2:], start=2))] or [0 * terms[0]]
+
+
 def _step(total: Any, x: Any, term: Any, ours: bool) -> Any:
     """total x + term; where no gradient is wanted in one pass through memory, and in place if `total` is ours."""
     tensors = isinstance(total, Tensor) and isinstance(x, Tensor) and isinstance(term, Tensor)
@@ -27,9 +38,3 @@ def _step(total: Any, x: Any, term: Any, ours: bool) -> Any:
     if total.ndim == 0 and not total.is_cuda:
         return torch.add(term, x, alpha=total.item())
     return (total * x).add_(term)  # addcmul is slow where two of three are spread
-
-
-def derivative(terms: Sequence[Tensor]) -> list[Tensor]:
-    """The terms of the derivative of sum_i terms[i] x^i, for two terms or more; two at least."""
-    found = [terms[1], *(i * term for i, term in enumerate(terms[2:], start=2))]
-    return found if len(found) > 1 else [*found, torch.zeros_like(found[0])]

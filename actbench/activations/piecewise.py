@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, ClassVar
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from actbench.activations.base import ElementwiseActivation, Sharing
+from actbench.activations.by_hand import add_product, through_prelu, total, where_positive
 from actbench.activations.registry import register
 
 
@@ -27,8 +29,13 @@ class PReLU(ElementwiseActivation):
         self.slope = self.coefficient(0.25)
 
     def compute(self, x: Tensor) -> Tensor:
-        """x above zero, slope x below."""
-        return torch.where(x > 0, x, self.spread(self.slope) * x)
+        """x above zero, slope x below; without a compiler torch.where is slow."""
+        return x.relu() - self.spread(self.slope) * (-x).relu()
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand."""
+        by_x, by_slope = through_prelu(inputs[0], grad, self.slope)
+        return by_x, *self.not_frozen(slope=by_slope)
 
 
 @register("srelu")
@@ -54,6 +61,21 @@ class SReLU(ElementwiseActivation):
         left, left_slope = self.spread(self.left), self.spread(self.left_slope)
         right, right_slope = self.spread(self.right), self.spread(self.right_slope)
         return x + (right_slope - 1) * (x - right).relu() + (1 - left_slope) * (left - x).relu()
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand."""
+        (x,) = inputs
+        left, right = 1 - self.left_slope, self.right_slope - 1  # the changes of slope
+        above, below = x - self.right, self.left - x
+        by_above, by_below = where_positive(grad, above), where_positive(grad, below)
+        by = {
+            "left": left * total(by_below),
+            "left_slope": -total(by_below, below),
+            "right": -right * total(by_above),
+            "right_slope": total(by_above, above),
+        }
+        by_x = add_product(grad + right * by_above, -left, by_below)
+        return by_x, *self.not_frozen(**by)
 
 
 @register("apl")
@@ -81,9 +103,21 @@ Networks, ICLR workshop, arXiv 1412.6830"
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
         total = x.relu()
-        for slope, hinge in zip(self.terms(self.slopes, x), self.terms(self.hinges, x), strict=True):
-            total = total + slope * (hinge - x).relu()
+        for slope, hinge in zip(self.terms(self.slopes), self.terms(self.hinges), strict=True):
+            total = add_product(total, slope, (hinge - x).relu())
         return total
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand."""
+        (x,) = inputs
+        by_x, by_slopes, by_hinges = where_positive(grad, x), [], []
+        for slope, hinge in zip(self.slopes.unbind(), self.hinges.unbind(), strict=True):
+            below = hinge - x
+            active = where_positive(grad, below)
+            by_x = add_product(by_x, -slope, active)
+            by_slopes.append(total(active, below))
+            by_hinges.append(total(active))
+        return by_x, *self.not_frozen(slopes=torch.stack(by_slopes), hinges=self.slopes * torch.stack(by_hinges))
 
 
 @register("splash")
@@ -116,9 +150,24 @@ Adversarial Robustness, Neural Networks 140, arXiv 2006.08947"
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
         total = torch.zeros_like(x)
-        for hinge, right, left in zip(self.hinges, self.terms(self.right, x), self.terms(self.left, x), strict=True):
-            total = total + right * (x - hinge).relu() + left * (-x - hinge).relu()
+        for hinge, right, left in zip(self.hinges, self.terms(self.right), self.terms(self.left), strict=True):
+            total = add_product(total, right, (x - hinge).relu())
+            total = add_product(total, left, (-hinge - x).relu())
         return total
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand."""
+        (x,) = inputs
+        by_x, by_right, by_left = torch.zeros_like(x), [], []
+        for hinge, right, left in zip(self.hinges, self.right.unbind(), self.left.unbind(), strict=True):
+            above, below = x - hinge, -hinge - x
+            active = where_positive(grad, above)
+            by_x = add_product(by_x, right, active)
+            by_right.append(total(active, above))
+            active = where_positive(grad, below)
+            by_x = add_product(by_x, -left, active)
+            by_left.append(total(active, below))
+        return by_x, *self.not_frozen(right=torch.stack(by_right), left=torch.stack(by_left))
 
 
 def hinges_from(inputs: Tensor, count: int) -> list[float]:

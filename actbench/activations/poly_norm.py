@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from actbench.activations import by_hand
 from actbench.activations.base import Activation
+from actbench.activations.by_hand import row_totals, total, where_positive
 from actbench.activations.horner import horner
 from actbench.activations.registry import register
 
@@ -56,6 +56,21 @@ class RowNorm(Activation):
         # A scalar for each row: so compiled code sums the coefficients' gradients row by row, which is faster.
         bias, *weights = (a if a.ndim else a.expand_as(scales[0]) for a in coefficients)
         return horner([bias, *(a * scale for a, scale in zip(weights, scales, strict=True))], u)
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand: with n = scale x, by x it is scale (grad - n sum(grad n) / count)."""
+        (x,) = inputs
+        u, (scale,) = self.powers(x, 1)
+        inward = row_totals(grad, u) * scale * scale / self._count(x)
+        return [(grad - inward * u) * scale]
+
+    @property
+    def derived(self) -> bool:
+        """Where no row has to be scaled."""
+        return self.eps >= SAFE_EPS and super().derived
+
+    def _count(self, x: Tensor) -> int:
+        return x.shape[-1] if self.norm == "rms" else 1
 
     def powers(self, x: Tensor, order: int) -> tuple[Tensor, list[Tensor]]:
         """u (..., F) and n_1 .. n_order, each (..., 1), such that n(x^i) = n_i u^i."""
@@ -110,15 +125,24 @@ class PolyNorm(RowNorm):
         """(..., F) -> (..., F). Raises ValueError when x is only a part of its rows."""
         return self.polynomial(x, (self.bias, *self.weight.unbind()))
 
+    @property
+    def derived(self) -> bool:
+        """Where no row has to be scaled."""
+        return len(self.weight) <= SAFE_ORDER and self.eps >= SAFE_EPS and super().derived
+
     def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
-        """By hand where no row has to be scaled."""
+        """By hand: directly, and through the norms n_i = (mean(x^2i) + eps)^(-1/2) of the rows."""
         (x,) = inputs
-        u, scales = self.powers(x, len(self.weight))
-        if u is not x:
-            return super().gradients(inputs, grad)
-        count = x.shape[-1] if self.norm == "rms" else 1
-        by_x, by_a = by_hand.polynomial_of_norm(x, grad, [self.bias, *self.weight.unbind()], scales, count)
-        return by_x, *self.not_frozen(weight=by_a[1:], bias=by_a[0])
+        (x, norms), square, count = self.powers(x, len(self.weight)), x * x, self._count(x)
+        power, direct, through_norms, by_weight = x, [], [], []
+        for i, (a, n) in enumerate(zip(self.weight.unbind(), norms, strict=True), start=1):
+            power = power * x if i > 1 else x
+            t = row_totals(grad, power)
+            by_weight.append((n * t).sum())
+            direct.append(i * a * n)
+            through_norms.append(-i * a * (t * n * n) * n / count)  # never n^3, which underflows
+        by_x = horner(direct, x) * grad + horner(through_norms, square) * x
+        return by_x, *self.not_frozen(weight=torch.stack(by_weight), bias=total(grad))
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The graph at `x` (N,) when the norms are the mean ones of `inputs` (R, F), rows that the layer received."""
@@ -144,7 +168,7 @@ class PolyReLUNorm(PolyNorm):
         """As poly_norm's, through the positive parts."""
         (x,) = inputs
         by_positive, *others = super().gradients([x.relu()], grad)
-        return by_hand.through_relu(x, by_positive), *others
+        return where_positive(by_positive, x), *others
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """As poly_norm's, of the positive parts."""

@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from actbench.activations import by_hand, options
+from actbench.activations import options
 from actbench.activations.base import Activation, ElementwiseActivation, Sharing
-from actbench.activations.horner import horner
+from actbench.activations.blocks import gradients
+from actbench.activations.by_hand import moments, through_prelu, where_positive
+from actbench.activations.horner import derivative, even_and_odd, horner
 from actbench.activations.inner import adopt, inner_activation
 from actbench.activations.poly_norm import SYMBOLS, ZHUO, Order, RowNorm
 from actbench.activations.registry import register
@@ -35,6 +37,12 @@ class _Polynomial(ElementwiseActivation):
         """a_0, a_1, ..., a_r, each () or (F,)."""
         return self.spread(self.bias), *self.terms(self.weight)
 
+    def through(self, u: Tensor, grad: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradients of sum_i a_i u^i by u and by the coefficients."""
+        a, square = self.coefficients(), u * u
+        by_a = moments(grad, u, square, len(a))
+        return even_and_odd(derivative(a), u, square) * grad, {"weight": by_a[1:], "bias": by_a[0]}
+
 
 @register("poly_relu")
 class PolyReLU(_Polynomial):
@@ -50,11 +58,10 @@ class PolyReLU(_Polynomial):
         return horner(self.coefficients(), x.relu())
 
     def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
-        """By hand where a layer shares its coefficients."""
-        if self.sets is not None:
-            return super().gradients(inputs, grad)
-        by_x, by_a = by_hand.polynomial_of_relu(inputs[0], grad, torch.stack(self.coefficients()))
-        return by_x, *self.not_frozen(weight=by_a[1:], bias=by_a[0])
+        """By hand."""
+        (x,) = inputs
+        by_positive, by = self.through(x.relu(), grad)
+        return where_positive(by_positive, x), *self.not_frozen(**by)
 
 
 @register("poly_prelu")
@@ -70,7 +77,17 @@ class PolyPReLU(_Polynomial):
 
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
-        return horner(self.coefficients(), torch.where(x > 0, x, self.spread(self.slope) * x))
+        return horner(self.coefficients(), self._prelu(x))
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand."""
+        (x,) = inputs
+        by_prelu, by = self.through(self._prelu(x), grad)
+        by_x, by_slope = through_prelu(x, by_prelu, self.slope)
+        return by_x, *self.not_frozen(**by, slope=by_slope)
+
+    def _prelu(self, x: Tensor) -> Tensor:
+        return x.relu() - self.spread(self.slope) * (-x).relu()
 
 
 @register("polycom")
@@ -115,6 +132,18 @@ class PolyCom(_Polynomial):
             power = power * x
             total = total + a * self.inner.compute(power)
         return total
+
+    @property
+    def derived(self) -> bool:
+        """For type I, where those of the inner function were too."""
+        return self.kind == 1 and super().derived and self.inner.derived
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand, of type I."""
+        (x,) = inputs
+        by_inner, by = self.through(self.inner.compute(x), grad)
+        by_x, *others = gradients(self.inner, [x], by_inner)
+        return by_x, *self.not_frozen(**by), *others
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The graph at `x` (N,), the mean over the channels; norms are the mean ones of `inputs` (R, F)."""

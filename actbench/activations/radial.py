@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 import torch
@@ -10,7 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from actbench.activations.base import ElementwiseActivation, Sharing
-from actbench.activations.horner import horner
+from actbench.activations.by_hand import powers
+from actbench.activations.horner import derivative, horner
 from actbench.activations.inner import inner_activation
 from actbench.activations.registry import register
 
@@ -52,28 +55,52 @@ class RBF(ElementwiseActivation):
 
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
-        weights = self.terms(self.weight, x)
         total = torch.zeros_like(x)
-        for first in range(0, len(weights), GROUP):
-            total = total + self._group(x, first, weights[first : first + GROUP])
+        for middle, above, below in self._groups():
+            _, up, down, bell = self._factors(x, middle)
+            total = total + bell * (horner(above, up) + down * horner(below, down))
         return total
 
-    def _group(self, x: Tensor, first: int, weights: tuple[Tensor, ...]) -> Tensor:
-        """The sum of neighbouring Gaussians, from the one of index `first`.
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand."""
+        (x,) = inputs
+        by_x, sums = torch.zeros_like(x), []
+        for middle, above, below in self._groups():
+            v, up, down, bell = self._factors(x, middle)
+            bell = bell * grad
+            by_up, by_down = horner(derivative(above), up), horner(derivative([0 * below[0], *below]), down)
+            value = horner(above, up) + down * horner(below, down)
+            by_x = by_x + bell * (up * by_up - down * by_down - v * value)
+            rising, falling = powers(bell, up, len(above)), powers(bell * down, down, len(below))
+            sums += [*reversed(falling), *rising]
+        by_weight = torch.stack(sums) * self._heights()
+        return by_x / self.spacing, *self.not_frozen(weight=by_weight)
+
+    def _groups(self) -> Iterator[tuple[int, Sequence[Tensor], Sequence[Tensor]]]:
+        """For neighbouring Gaussians, the index of the middle one, and weights from it upwards and from it downwards.
 
         With v = (x - c) / h for the middle centre c, the Gaussian k steps from it is exp(-v^2/2) exp(v)^k exp(-k^2/2).
-        Further away than REACH the first factor is 0 and v is cut off, so that the others stay finite.
+        The last factor is joined with the weights.
         """
-        middle = len(weights) // 2
+        weights = (self.spread(self.weight) * self._heights()).unbind(-1)
+        for start, middle, stop in _parts(len(weights)):
+            yield middle, weights[middle:stop], weights[start:middle][::-1]
+
+    def _heights(self) -> Tensor:
+        """exp(-k^2/2) of every Gaussian, (K,)."""
+        parts = _parts(self.weight.shape[-1])
+        heights = [math.exp(-0.5 * (k - middle) ** 2) for start, middle, stop in parts for k in range(start, stop)]
+        return self.weight.new_tensor(heights)
+
+    def _factors(self, x: Tensor, middle: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """v, exp(v), exp(-v) and exp(-v^2/2).
+
+        Further away than REACH the last is 0 and v is cut off, so that the others stay finite.
+        """
         reach = REACH[x.dtype]
-        v = ((x - (self.low + (first + middle) * self.spacing)) / self.spacing).clamp(-reach, reach)
+        v = ((x - (self.low + middle * self.spacing)) * (1 / self.spacing)).clamp(-reach, reach)
         up = torch.exp(v)
-        scaled = [w * math.exp(-0.5 * (k - middle) ** 2) for k, w in enumerate(weights)]
-        total = horner(scaled[middle:], up)
-        if middle:
-            down = up.reciprocal()
-            total = total + down * horner(scaled[:middle][::-1], down)
-        return total * torch.exp(-0.5 * v * v)
+        return v, up, up.reciprocal(), torch.exp(-0.5 * v * v)
 
     def _fitted(self, init: str, count: int) -> list[float]:
         """The weights of the least-squares fit to the activation `init`, in fp64 on the CPU."""
@@ -86,3 +113,10 @@ class RBF(ElementwiseActivation):
         values = target.compute(self.low + self.spacing * steps)
         weights: list[float] = torch.linalg.lstsq(bells, values[:, None]).solution.flatten().tolist()
         return weights
+
+
+def _parts(count: int) -> list[tuple[int, int, int]]:
+    """0 .. count - 1 in parts of GROUP at most: where each starts, its middle, and where the next one starts."""
+    number = -(-count // GROUP)
+    ends = [count * i // number for i in range(number + 1)]
+    return [(start, (start + stop) // 2, stop) for start, stop in pairwise(ends)]

@@ -9,10 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from actbench.activations import by_hand, coefficients
+from actbench.activations import coefficients
 from actbench.activations.base import ElementwiseActivation, Sharing
+from actbench.activations.by_hand import add_product, moments
 from actbench.activations.fitting import C_OFFSET, MOST, Version
-from actbench.activations.horner import horner
+from actbench.activations.horner import derivative, even_and_odd, horner
 from actbench.activations.options import check
 from actbench.activations.registry import code_hash, register
 from actbench.activations.starts import start
@@ -82,7 +83,7 @@ class RAF(ElementwiseActivation):
 
     def compute(self, x: Tensor) -> Tensor:
         """P(x) / Q(x), (..., F) -> (..., F)."""
-        a, b = self._terms(x)
+        a, b = self._terms()
         if self.outside == "linear":
             low, high = self.range
             inside = x.clamp(low, high)
@@ -93,14 +94,30 @@ class RAF(ElementwiseActivation):
             x = x.clamp(-reach, reach)
         return self._ratio(a, b, x)
 
+    @property
+    def derived(self) -> bool:
+        """Where the formula goes on as it is, without noise, for one set of coefficients."""
+        plain = self.outside == "extrapolate" and max(self.degrees) <= SAFE_DEGREE and not self.draws
+        return plain and super().derived
+
     def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
-        """By hand for RAFT's own form: version A, extrapolated, one set of coefficients a layer."""
-        by_formula = self.version == "A" and self.outside == "extrapolate" and max(self.degrees) <= SAFE_DEGREE
-        if not by_formula or self.sets is not None:
-            return super().gradients(inputs, grad)
-        b = self.denominator
-        by_x, by_a, by_size = by_hand.rational(inputs[0], grad, self.numerator, _magnitude(b))
-        return by_x, *self.not_frozen(numerator=by_a, denominator=torch.where(b >= 0, by_size, -by_size))
+        """By hand: f = P / Q, with Q made of a polynomial in t, which is |x| for version A and x for the others."""
+        (x,), (a, b) = inputs, self._terms()
+        inner, t, square = self._inner(b), x.abs() if self.version == "A" else x, x * x
+        value = even_and_odd(inner, t, square)
+        Q = self._around(value)
+        f = even_and_odd(a, x, square) / Q
+        by_p = grad / Q
+        by_inner = -f * by_p
+        if self.version in "BCD":
+            by_inner = torch.where(value >= 0, by_inner, -by_inner)
+        by_t = even_and_odd(derivative(inner), t, square) * by_inner
+        by_x = even_and_odd(derivative(a), x, square) * by_p
+        by_x = add_product(by_x, by_t, x.sgn()) if self.version == "A" else by_x + by_t
+        by_a, by_b = moments(by_p, x, square, len(a)), moments(by_inner, t, square, len(inner))[len(inner) - len(b) :]
+        if self.version == "A":
+            by_b = torch.where(self.denominator >= 0, by_b, -by_b)
+        return by_x, *self.not_frozen(numerator=by_a, denominator=by_b)
 
     @classmethod
     def expand(cls, options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -112,20 +129,20 @@ class RAF(ElementwiseActivation):
         _, entries = coefficients.read(options["init"])
         return [_expanded(entry, others) for entry in entries]
 
-    def _terms(self, x: Tensor) -> tuple[Terms, Terms]:
+    def _terms(self) -> tuple[Terms, Terms]:
         """a_0..a_m and b_1..b_n (A: |b_1|..|b_n|; C: b_0..b_n), ready to meet x."""
         above: Tensor = self.numerator
         below: Tensor = self.denominator
         if self.draws:
             above, below = _noisy(above), _noisy(below)
-        return self.terms(above, x), self.terms(_magnitude(below) if self.version == "A" else below, x)
+        return self.terms(above), self.terms(_magnitude(below) if self.version == "A" else below)
 
     def _ratio(self, a: Terms, b: Terms, x: Tensor) -> Tensor:
-        square = x * x if torch.compiler.is_compiling() else None
-        return _polynomial(a, x, square) * self._denominator(b, x, square).reciprocal()
+        t, square = x.abs() if self.version == "A" else x, x * x
+        return even_and_odd(a, x, square) * self._around(even_and_odd(self._inner(b), t, square)).reciprocal()
 
-    def _denominator(self, b: Terms, x: Tensor, square: Tensor | None) -> Tensor:
-        inner = _polynomial(self._inner(b), x.abs() if self.version == "A" else x, square)
+    def _around(self, inner: Tensor) -> Tensor:
+        """The denominator, from the polynomial that it is made of."""
         return inner if self.version in "AN" else self._offset + _magnitude(inner)
 
     def _inner(self, b: Terms) -> Terms:
@@ -140,28 +157,15 @@ class RAF(ElementwiseActivation):
         return C_OFFSET if self.version == "C" else 1.0
 
     def _slope(self, a: Terms, b: Terms, x: float) -> Tensor:
-        """The derivative at an x that is not zero: () or (F,), (..., 1) where the terms are spread over rows."""
+        """The derivative at an x that is not zero: () or (F,)."""
         inner, t = self._inner(b), abs(x) if self.version == "A" else x
-        p, q = _polynomial(a, x), _polynomial(inner, t)
-        dp, dq = _derivative(a, x), _derivative(inner, t)
+        p, q = horner(a, x), horner(inner, t)
+        dp, dq = horner(derivative(a), x), horner(derivative(inner), t)
         if self.version == "A" and x < 0:
             dq = -dq
         elif self.version in "BCD":
             q, dq = self._offset + _magnitude(q), torch.where(q >= 0, dq, -dq)
         return (dp - p / q * dq) / q
-
-
-def _polynomial(terms: Terms, x: Any, square: Tensor | None = None) -> Any:
-    """sum_i terms[i] x^i; given x^2, which is for the compiler, even and odd powers apart, as two short chains."""
-    if square is None:
-        return horner(terms, x)
-    even = horner(terms[::2], square)
-    return even + x * horner(terms[1::2], square) if len(terms) > 1 else even
-
-
-def _derivative(terms: Terms, x: float) -> Any:
-    """sum_i i terms[i] x^(i - 1)."""
-    return horner([i * term for i, term in enumerate(terms)][1:] or [0.0], x)
 
 
 def _magnitude(value: Any) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from actbench.activations.base import ElementwiseActivation, Sharing
+from actbench.activations.by_hand import add_product, total, where_positive
 from actbench.activations.registry import register
 
 
@@ -28,6 +30,13 @@ class SwishBeta(ElementwiseActivation):
     def compute(self, x: Tensor) -> Tensor:
         """x sigmoid(beta x)."""
         return x * torch.sigmoid(self.spread(self.beta) * x)
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand."""
+        (x,) = inputs
+        gate = torch.sigmoid(self.beta * x)
+        by_product = (gate - gate * gate).mul_(x).mul_(grad)  # by beta x
+        return add_product(gate * grad, self.beta, by_product), *self.not_frozen(beta=total(by_product, x))
 
 
 @register("xielu")
@@ -51,6 +60,23 @@ class XIELU(ElementwiseActivation):
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F); below zero, with alpha_n = beta + softplus(n) taken apart."""
         p, n = F.softplus(self.spread(self.p)), F.softplus(self.spread(self.n))
-        above = (p * x + self.BETA) * x
-        curved = torch.exp(x.clamp(max=self.EPS)) - 1  # compiled, expm1 takes twice the whole function's time
-        return torch.where(x > 0, above, self.BETA * curved + n * (curved - x))
+        above, curved = x.relu(), self._exp(x) - 1  # compiled, expm1 takes twice the whole function's time
+        below = self.BETA * curved + n * (curved + (-x).relu())
+        return (p * above + self.BETA) * above + (below - where_positive(below, x))
+
+    def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
+        """By hand."""
+        (x,) = inputs
+        p, n = F.softplus(self.p), F.softplus(self.n)
+        above, below = x.relu(), -(-x).relu()
+        by_above = where_positive(grad, x)
+        by_below = grad - by_above
+        exp = self._exp(x)
+        slope = where_positive(exp, self.EPS - x).mul_(self.BETA + n).sub_(n)  # below
+        by_x = add_product(self.BETA * by_above, 2 * p, by_above * above) + by_below * slope
+        by_p, by_n = total(by_above * above, above), total(by_below, exp.sub_(1).sub_(below))
+        return by_x, *self.not_frozen(p=by_p * torch.sigmoid(self.p), n=by_n * torch.sigmoid(self.n))
+
+    def _exp(self, x: Tensor) -> Tensor:
+        """e^x, x cut off at EPS."""
+        return torch.exp(self.EPS - (self.EPS - x).relu())  # clamp asks for nan too, which takes time
