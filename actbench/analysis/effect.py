@@ -14,7 +14,6 @@ from statistics import fmean, stdev
 import numpy as np
 from scipy import optimize, special, stats
 
-
 LARGEST_T = 1e4  # of larger ones scipy's noncentral t is not to be had
 
 

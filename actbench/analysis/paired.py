@@ -4,11 +4,11 @@ A pair shares its seed and differs in the activation alone, so what a seed does 
 difference. The t-interval and the paired t-test take those differences as independent draws of one normal
 law.
 
-The interval is the t-interval because it covers best at the numbers of seeds that are usual here: benchmarks/coverage.py
-measures it beside three bootstrap intervals, docs/statistics.md shows the numbers. Percentile and BCa intervals promise
-95 % and hold 76 % of three seeds. The studentised bootstrap does better where differences are skewed, and is given
-beside the t-interval from ENOUGH_PAIRS on. The permutation test assumes no law at all, only that under the null the sign
-of each difference might as well be the other one.
+The interval is the t-interval, as it covers best at the numbers of seeds that are usual here: benchmarks/coverage.py
+measures it beside three bootstrap intervals, docs/statistics.md shows the numbers. Percentile and BCa intervals
+promise 95 % and hold 70 to 75 % of three seeds. The studentised bootstrap does better where differences are skewed;
+it is given beside the t-interval from ENOUGH_PAIRS on. The permutation test assumes no law at all, only that under the
+null the sign of each difference might as well be the other one.
 
 Fine-tuned runs have two seeds. Runs that stem from one pre-training run share its luck and are not
 independent: the independent unit is the pre-training seed. Runs are therefore matched by (pre-training seed,

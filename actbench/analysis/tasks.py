@@ -6,7 +6,7 @@ S seeds, T tasks: scores are (S, T), a row a pre-training seed, fine-tunings of 
 All intervals are bootstrap intervals over seeds, stratified by task: each resample has as many scores of every task as
 there are. Where the paper draws each task's runs by themselves, one draw of seeds serves all tasks and both sides here:
 the tasks' scores stem from the same pre-trained models, and the two sides of a pair share seeds. The interval is the
-expanded percentile interval (Hesterberg 2015, *What Teachers Should Know About the Bootstrap*, 5.3): quantiles so far
+expanded percentile interval (Hesterberg 2015, *What Teachers Should Know About the Bootstrap*): quantiles so far
 out that it would be as wide as a t-interval, for the plain one is too narrow. Below ENOUGH_PAIRS seeds even this holds
 less than it promises, and none is given; benchmarks/coverage.py measures both.
 """
