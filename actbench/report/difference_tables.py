@@ -14,7 +14,7 @@ from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS, task_name
 EFFECT_DIGITS = 2
 ABOUT = (
     "d_z: the mean difference in standard deviations of the paired differences, after Hedges. p: paired t-test; "
-    "exact p: sign-flip permutation test, in brackets the least it could have given with so many pairs."
+    "permutation p: sign-flip test of the mean, in brackets the least it could have given with so many pairs."
 )
 
 
@@ -35,7 +35,7 @@ def _differences(family: Family, comparisons: Sequence[Comparison], title: str, 
     tuned = comparisons is family.finetuning
     heads = (
         *columns("model", *(["task"] if tuned else []), "activation"),
-        *columns("Δ [95 %]", "d_z [95 %]", "p", f"p, Holm of {family.tested}", "exact p (least)", numeric=True),
+        *columns("Δ [95 %]", "d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),
         *columns("pairs"),
     )
     rows = [
@@ -57,8 +57,8 @@ def names(comparison: Comparison) -> tuple[str, ...]:
 
 def name_values(comparison: Comparison) -> dict[str, Any]:
     """The same for JSON."""
-    names = {"model": comparison.cohort.name, "activation": comparison.variant.label}
-    return names if comparison.cohort.task is None else {**names, "task": comparison.cohort.task}
+    task = {} if comparison.cohort.task is None else {"task": comparison.cohort.task}
+    return {"model": comparison.cohort.name, **task, "activation": comparison.variant.label}
 
 
 def _cells(difference: Difference, digits: int) -> tuple[str, ...]:

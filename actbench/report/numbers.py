@@ -51,12 +51,14 @@ def p_value(value: float | None) -> str:
 
 
 def seeds(number: int | None) -> str:
-    """1,234, or what is known of a number above the largest that was tried."""
-    return f"more than {MOST_SEEDS:,}" if number is None else f"{number:,}"
+    """1,234, or > 10,000 where no more were tried."""
+    return f"> {MOST_SEEDS:,}" if number is None else f"{number:,}"
 
 
 def needed_seeds(needed: Needed) -> str:
     """34 [14 to 262]: the seeds needed, and the range that the uncertain spread allows."""
+    if needed.low is None:
+        return seeds(None)
     return f"{seeds(needed.seeds)} [{seeds(needed.low)} to {seeds(needed.high)}]"
 
 

@@ -16,6 +16,7 @@ from actbench.store import Run
 
 # Below these a run is far from the papers': their smallest models and shortest trainings are larger.
 PAPER_PARAMETERS, PAPER_TOKENS = 100e6, 1e9
+SEEDS_TOLD = ", in brackets how many seeds would show one so large in 80 % of studies"
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,6 @@ def statement(runs: Sequence[Run]) -> list[str]:
             f"Fewer than {ENOUGH_PAIRS} pre-training seeds are too few to conclude from: no test of so few pairs shows "
             f"anything at 5 % but by assuming a law. This is so for {_join(few)}."
         )
-    sentences.append(
-        "Where no difference is shown, the verdict says how many seeds would find one as large as measured in 80 % "
-        "of studies, in brackets the range that the measured spread allows. No difference shown is not no difference."
-    )
     return sentences
 
 
@@ -122,9 +119,9 @@ def _verdict(group: list[Comparison], family: Family) -> str:
     unknown = [f"{name} ({d.caution})" for name, d in compared if d.interval is None]
     findings = [
         *([f"difference in {what}: {_join(shown)}"] if shown else []),
-        *([f"none after correction for {family.tested} comparisons: {_join(uncorrected)}"] if uncorrected else []),
+        *([f"not after correction for {family.tested} comparisons: {_join(uncorrected)}"] if uncorrected else []),
         *([f"interval without zero, but too few seeds to conclude: {_join(few)}"] if few else []),
-        *([f"no difference to {baseline} is shown for {_join(unclear)}"] if unclear else []),
+        *([f"no difference to {baseline} is shown for {_join(unclear)}{SEEDS_TOLD}"] if unclear else []),
         *([f"no interval for {_join(unknown)}"] if unknown else []),
     ]
     return f"{about}: {'; '.join(findings) or f'only {baseline} was run'}."
@@ -136,10 +133,10 @@ def _measured(cohort: Cohort, difference: Difference) -> str:
 
 
 def _needs(difference: Difference) -> str:
-    """What it would take to see a difference as large as this one was measured."""
-    if not difference.mean or difference.sd is None:
+    """How many seeds it would take to see a difference as large as this one was measured."""
+    if difference.mean is None or difference.sd is None:
         return ""
-    return f" (one so large takes {needed_seeds(seeds_needed(difference.mean, difference.sd, difference.n))} seeds)"
+    return f" ({needed_seeds(seeds_needed(difference.mean, difference.sd, difference.n))} seeds)"
 
 
 def _range(values: Sequence[float]) -> str:
