@@ -1,6 +1,6 @@
 """How often a 95 % interval holds the truth: the simulation behind docs/statistics.md.
 
-    python benchmarks/coverage.py                 # prints the page's tables as Markdown; about ten minutes
+    python benchmarks/coverage.py                 # prints the page's tables; about a quarter of an hour
     python benchmarks/coverage.py --draws 200     # a rougher look
 
 Every draw is an experiment with n seeds whose truth is known. A method's coverage is the share of experiments whose
