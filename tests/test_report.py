@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import fake_runs
+import numpy as np
 import pytest
 from scipy import stats
 
 from actbench.analysis.comparisons import compare
+from actbench.analysis.power import seeds_needed
 from actbench.errors import BadInput
 from actbench.report.difference_tables import finetuning_differences, pretraining_differences
 from actbench.report.page import write_report
 from actbench.report.table import Table
 from actbench.report.tables import finetuning_table, pretraining_table
 from actbench.report.task_tables import tasks_table
+from actbench.report.words import verdicts
 from actbench.store import Run
 
 GELU_LOSSES, RAF_LOSSES = (5.00, 5.02, 4.98), (4.94, 4.97, 4.93)
@@ -240,6 +243,41 @@ def test_verdict_names_the_differences_that_exclude_zero_and_those_that_do_not(t
     assert re.search(r"difference in validation loss to gelu's: raf −0\.\d{4} \\\[.*\(6 seeds\)", verdict)
     assert "no difference to gelu is shown for silu" in verdict and verdict.count("silu") == 1
     assert "no interval for swiglu (one seed: no interval)" in verdict
+
+
+def test_verdict_says_what_correction_and_few_seeds_take_away(tmp_path: Path) -> None:
+    """relu: p = 0.03 at six seeds, one of three tests; raf: a tiny p, at five seeds; poly_norm: how many seeds."""
+    noise = (0.1, -0.11, 0.08, -0.09, 0.1, -0.08)
+    shifts = {"gelu": (0.0, 0.0), "relu": (-0.13, 1.0), "raf": (-0.5, 0.01), "poly_norm": (0.05, 1.0)}
+    runs = [
+        fake_runs.pretrain(tmp_path, activation, seed, loss=5 + shift + scale * noise[seed])
+        for activation, (shift, scale) in shifts.items()
+        for seed in range(5 if activation == "raf" else 6)
+    ]
+    ((verdict,),) = [verdict.sentences for verdict in verdicts(compare(runs, "gelu"))]
+    assert re.search(r"not after correction for 3 comparisons: relu −0\.1300 \[.*\] \(6 seeds\);", verdict)
+    assert re.search(r"too few seeds to conclude: raf −0\.4998 \[.*\] \(5 seeds\);", verdict)
+    assert "difference in validation loss" not in verdict
+    needed = seeds_needed(0.05, float(np.std(noise, ddof=1)), 6)
+    assert f"for poly_norm ({needed.seeds} [{needed.low} to {needed.high}] seeds)" in verdict
+
+
+def test_skew_that_changes_the_answer_is_told(tmp_path: Path) -> None:
+    losses = (0.010, 0.020, 0.015, 0.030, 0.012, 0.018, 0.120)
+    runs = [fake_runs.pretrain(tmp_path, "gelu", seed, loss=5.0) for seed in range(7)]
+    runs += [fake_runs.pretrain(tmp_path, "raf", seed, loss=5 + loss) for seed, loss in enumerate(losses)]
+    table = differences(runs)
+    low, high = values_of(table, "raf")["difference"]["bootstrap_interval_95"]
+    assert 0 < low < high and values_of(table, "raf")["difference"]["interval_95"][0] < 0
+    assert any("bert-nano, raf: skewed?" in note for note in table.notes)
+
+
+def test_profiles_stand_in_the_report_of_several_tasks(tmp_path: Path, pretrained: list[Run]) -> None:
+    tuned = [fake_runs.finetune(tmp_path / "runs", run, task) for run in pretrained[:6] for task in ("sst2", "rte")]
+    write_report(tmp_path / "report", "t", "", [*pretrained, *tuned], "gelu")
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "(figures/bert-nano-profiles.svg)" in text and "over all tasks" in text
+    assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8").count("<svg") == 3
 
 
 def test_tables_json_traces_numbers_to_runs(reported: Path, pretrained: list[Run]) -> None:
