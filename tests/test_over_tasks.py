@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import fake_runs
 import numpy as np
@@ -49,7 +47,7 @@ def study(tmp_path: Path) -> Study:
 def test_finetunings_are_averaged_and_sides_share_seeds(study: Study) -> None:
     raf, gelu = study.aggregated()["raf"], study.aggregated()["gelu"]
     assert raf.tasks == ("cola", "sst2") and raf.seeds == (0, 1)
-    assert np.allclose(gelu.scores, [[50, 80], [51, 81]]) and np.allclose(raf.scores, [[52, 82], [55, 85]])
+    assert gelu.gains is None and raf.gains is not None and np.allclose(raf.gains, [[2, 2], [4, 4]])
     assert (gelu.difference, gelu.improvement, gelu.mean_difference) == (None, None, None)
     assert raf.difference is not None and raf.improvement is not None and raf.mean_difference is not None
     assert raf.middle.value == pytest.approx((55 + 82) / 2)
@@ -103,18 +101,22 @@ def test_the_table_has_intervals_of_many_seeds_only(study: Study) -> None:
 
 
 def test_profiles_are_drawn_with_a_band_where_seeds_allow(tmp_path: Path, study: Study) -> None:
-    def drawn(variants: Sequence[Any]) -> str:
-        plot_profiles(variants, tmp_path / "p.svg")
+    def drawn() -> str:
+        plot_profiles(list(study.aggregated().values()), "gelu", tmp_path / "p.svg")
         return (tmp_path / "p.svg").read_text(encoding="utf-8")
 
-    few = drawn(list(study.aggregated().values()))
+    few = drawn()
     assert "<!-- raf -->" in few and "<!-- gelu -->" in few and "FillBetween" not in few
     for seed in range(2, 6):
-        for task in ("cola", "sst2"):
-            study.tune("raf", seed, task, 60.0 + seed)
-    many = drawn([study.aggregated("raf")["raf"]])
-    assert many.count('id="FillBetween') == 1 and many == drawn([study.aggregated("raf")["raf"]])
+        for place, activation in enumerate(("gelu", "raf")):
+            for task in ("cola", "sst2"):
+                study.tune(activation, seed, task, 60.0 + place * seed)
+    many = drawn()
+    assert many.count('id="FillBetween') == 1 and many == drawn()
+
+
+def test_profiles_need_a_baseline_and_a_format(tmp_path: Path, study: Study) -> None:
     with pytest.raises(BadInput, match="did you mean 'png'"):
-        plot_profiles([], tmp_path / "p.pmg")
-    with pytest.raises(BadInput, match="no variants"):
-        plot_profiles([], tmp_path / "p.png")
+        plot_profiles([study.aggregated()["raf"]], "gelu", tmp_path / "p.pmg")
+    with pytest.raises(BadInput, match="no variants to draw profiles of beside gelu"):
+        plot_profiles([study.aggregated()["gelu"]], "gelu", tmp_path / "p.png")

@@ -24,8 +24,8 @@ ByTask = dict[str, dict[int, float]]  # scores in percent, by task and pre-train
 class OverTasks:
     """One variant over a model's tasks, at the pre-training seeds that it (and the baseline) has on every task.
 
-    `scores` are (S seeds, T tasks) in percent; the differences are None of the baseline, and without one.
-    `mean_difference` is that of the mean over tasks, paired by seed.
+    `gains` are its scores less the baseline's of the same seed, (S seeds, T tasks) in points. They and the comparisons
+    are None of the baseline, and without one. `mean_difference` is that of the mean over tasks, paired by seed.
     """
 
     model: str
@@ -33,8 +33,8 @@ class OverTasks:
     activation: str
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
-    scores: Array
     middle: Estimate  # the interquartile mean
+    gains: Array | None
     difference: Estimate | None
     improvement: Estimate | None
     mean_difference: Difference | None
@@ -74,8 +74,8 @@ def _aggregate(tasks: tuple[str, ...], group: Sequence[Comparison], baseline: By
         group[0].variant.first.activation,
         tasks,
         seeds,
-        mine,
         interquartile_mean(mine),
+        None if theirs is None else mine - theirs,
         None if theirs is None else interquartile_difference(mine, theirs),
         None if theirs is None else probability_of_improvement(mine, theirs),
         None if theirs is None else paired_difference(_means(seeds, mine), _means(seeds, theirs)),

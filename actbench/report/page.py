@@ -15,7 +15,7 @@ from actbench.analysis.cohorts import Cohort, Variant, cohorts, seed_key, split_
 from actbench.analysis.comparisons import Family, compare
 from actbench.analysis.curves import recorded_slots
 from actbench.analysis.labels import label
-from actbench.analysis.over_tasks import OverTasks, over_tasks
+from actbench.analysis.over_tasks import over_tasks
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.errors import BadInput
 from actbench.report.difference_tables import finetuning_differences, pretraining_differences
@@ -91,7 +91,7 @@ def _report(folder: Path, title: str, about: str, runs: list[Run], finished: lis
         statement=statement(finished),
         verdicts=verdicts(family),
         results=[table for make in RESULTS if (table := make(family)).rows],
-        profiles=_profile_pictures(folder, over_tasks(family.finetuning)),
+        profiles=_profile_pictures(folder, family),
         losses=[_loss_picture(folder, cohort) for cohort in models],
         activations=[
             _activation_picture(folder, cohort, variant)
@@ -124,18 +124,19 @@ def _loss_picture(folder: Path, cohort: Cohort) -> Picture:
     return _picture(Picture(file, f"{cohort.name}: loss", caption), lambda: plot_curves(runs, folder / file))
 
 
-def _profile_pictures(folder: Path, variants: list[OverTasks]) -> list[Picture]:
+def _profile_pictures(folder: Path, family: Family) -> list[Picture]:
+    variants = [variant for variant in over_tasks(family.finetuning) if variant.gains is not None]
     pictures = []
     for model in dict.fromkeys(variant.model for variant in variants):
         own = [variant for variant in variants if variant.model == model]
         caption = (
-            f"For every score τ, the share of scores above it: the mean over {plural(len(own[0].tasks), 'task')}, "
-            "fine-tunings of one pre-training seed averaged. Of curves that do not cross, the upper one is better. "
-            f"Bands (95 %, over seeds) are drawn from {ENOUGH_PAIRS} seeds on."
+            f"{plural(len(own[0].tasks), 'task')}. For every τ, the share of tasks and pre-training seeds where a variant's "
+            f"score is more than τ points above that of {family.baseline}. Of curves that do not cross, the upper one is "
+            f"better. Bands (95 %, over seeds) are drawn from {ENOUGH_PAIRS} seeds on."
         )
         file = f"figures/{_slug(model)}-profiles.svg"
         picture = Picture(file, f"{model}: performance profiles", caption)
-        pictures.append(_picture(picture, partial(plot_profiles, own, folder / file)))
+        pictures.append(_picture(picture, partial(plot_profiles, own, family.baseline, folder / file)))
     return pictures
 
 
