@@ -87,6 +87,9 @@ def test_the_expanded_interval_is_as_wide_as_students() -> None:
     low, high = np.quantile(drawn, [tail, 1 - tail])
     expected = stats.ttest_1samp(x[:, 0], 0.0).confidence_interval(0.95)
     assert high - low == pytest.approx(expected.high - expected.low, rel=0.05)
+    middles = stats.trim_mean(x[:, 0][np.random.default_rng(1).integers(0, 12, (40_000, 12))], 0.25, axis=1)
+    assert interquartile_mean(x).interval == pytest.approx(np.quantile(middles, [tail, 1 - tail]), abs=0.06)
+    assert interquartile_mean(x).interval != pytest.approx(np.quantile(middles, [0.025, 0.975]), abs=0.12)
     assert expanded_confidence(100_000) == pytest.approx(0.95, abs=1e-4)
 
 

@@ -59,18 +59,11 @@ def _check(difference: float | None, power: float) -> None:
 
 
 def _tables(family: Family, difference: float | None, power: float) -> list[Table]:
-    from actbench.report.difference_tables import finetuning_differences, pretraining_differences
+    from actbench.report.results import result_tables
     from actbench.report.seeds_table import seeds_table
-    from actbench.report.task_tables import tasks_table
 
-    tables = [
-        pretraining_differences(family),
-        seeds_table(family.pretraining, difference, power),
-        finetuning_differences(family),
-        tasks_table(family),
-        seeds_table(family.finetuning, difference, power),
-    ]
-    return [table for table in tables if table.rows]
+    seeds = [seeds_table(kind, difference, power) for kind in (family.pretraining, family.finetuning)]
+    return [*result_tables(family), *(table for table in seeds if table.rows)]
 
 
 def _facts(family: Family, difference: float | None, power: float) -> dict[str, object]:

@@ -18,24 +18,15 @@ from actbench.analysis.labels import label
 from actbench.analysis.over_tasks import over_tasks
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.errors import BadInput
-from actbench.report.difference_tables import finetuning_differences, pretraining_differences
 from actbench.report.figures import plot_activations, plot_curves, plot_profiles
 from actbench.report.numbers import plural
 from actbench.report.provenance import facts_table, runs_table
+from actbench.report.results import result_tables
 from actbench.report.table import Table, markdown
-from actbench.report.tables import finetuning_table, pretraining_table
-from actbench.report.task_tables import tasks_table
 from actbench.report.words import Verdict, statement, verdicts
 from actbench.store import Run
 from actbench.store.atomic import write_json, write_text
 
-RESULTS: tuple[Callable[[Family], Table], ...] = (
-    pretraining_table,
-    pretraining_differences,
-    finetuning_table,
-    finetuning_differences,
-    tasks_table,
-)
 POINT = 96 / 72  # CSS pixels in a figure's unit
 
 
@@ -90,7 +81,7 @@ def _report(folder: Path, title: str, about: str, runs: list[Run], finished: lis
         about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", about) if paragraph.strip()],
         statement=statement(finished),
         verdicts=verdicts(family),
-        results=[table for make in RESULTS if (table := make(family)).rows],
+        results=result_tables(family),
         profiles=_profile_pictures(folder, family),
         losses=[_loss_picture(folder, cohort) for cohort in models],
         activations=[
@@ -130,9 +121,9 @@ def _profile_pictures(folder: Path, family: Family) -> list[Picture]:
     for model in dict.fromkeys(variant.model for variant in variants):
         own = [variant for variant in variants if variant.model == model]
         caption = (
-            f"{plural(len(own[0].tasks), 'task')}. For every τ, the share of tasks and pre-training seeds where a variant's "
-            f"score is more than τ points above that of {family.baseline}. Of curves that do not cross, the upper one is "
-            f"better. Bands (95 %, over seeds) are drawn from {ENOUGH_PAIRS} seeds on."
+            f"{plural(len(own[0].tasks), 'task')}. For every τ, the share of tasks and seeds at which a score "
+            f"is more than τ points above that of {family.baseline}. Of curves that do not cross, the upper is better. "
+            f"Bands (95 %, over pre-training seeds) are drawn from {ENOUGH_PAIRS} seeds on."
         )
         file = f"figures/{_slug(model)}-profiles.svg"
         picture = Picture(file, f"{model}: performance profiles", caption)
