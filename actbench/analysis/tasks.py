@@ -45,7 +45,7 @@ class Profile:
 
 
 def interquartile_mean(scores: Array) -> Estimate:
-    """The mean of the middle half of all scores: less moved by outliers than the mean, by more than the median."""
+    """The mean of the middle half of all scores: hardly moved by outliers, and steadier than the median."""
     return _estimate(lambda drawn: _iqm(scores[drawn]), len(scores))
 
 
