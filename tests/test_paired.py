@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from actbench.analysis.paired import mean_by_pretraining, nested_difference, paired_difference, spread
+from actbench.analysis.paired import (
+    mean_by_pretraining,
+    nested_difference,
+    paired_difference,
+    permutation_p,
+    spread,
+    studentised_interval,
+)
+
+DIFFERENCES = st.lists(st.integers(-50, 50).map(lambda tenths: tenths / 10), min_size=2, max_size=8)
 
 
 def test_spread_is_the_sample_standard_deviation() -> None:
@@ -73,7 +85,7 @@ def test_one_pair_gives_no_interval() -> None:
     assert "one seed" in result.caution and not result.excludes_zero
 
 
-@pytest.mark.parametrize(("n", "caution"), [(2, "too few seeds"), (4, "too few seeds"), (5, ""), (6, "")])
+@pytest.mark.parametrize(("n", "caution"), [(2, "too few seeds"), (5, "too few seeds"), (6, ""), (7, "")])
 def test_few_seeds_are_called_too_few(n: int, caution: str) -> None:
     result = paired_difference({i: 1.0 + 0.01 * i for i in range(n)}, dict.fromkeys(range(n), 0.0))
     assert result.interval is not None and result.excludes_zero
@@ -115,3 +127,67 @@ def test_many_finetunings_of_one_model_are_one_seed() -> None:
 
 def test_mean_by_pretraining() -> None:
     assert mean_by_pretraining({(1, 0): 4.0, (0, 1): 3.0, (0, 0): 1.0}) == {0: 2.0, 1: 4.0}
+
+
+def every_sign(differences: list[float]) -> float:
+    """The two-sided permutation p, by writing out all signs: twice the smaller tail, ties included."""
+    means = np.array(
+        [np.mean(np.multiply(signs, differences)) for signs in itertools.product((1, -1), repeat=len(differences))]
+    )
+    observed, slack = np.mean(differences), 1e-9
+    return min(1.0, 2 * min(np.mean(means >= observed - slack), np.mean(means <= observed + slack)))
+
+
+def test_permutation_by_hand() -> None:
+    """Of +-1 +-2 +-0.5 two sums of eight are 2.5 or more: p = 2 * 2/8. All of one sign: 2 * 1/8."""
+    assert permutation_p([1.0, 2.0, -0.5]) == pytest.approx(0.5)
+    assert permutation_p([1.0, 2.0, 3.0]) == pytest.approx(0.25)
+
+
+@settings(deadline=None, max_examples=40)
+@given(DIFFERENCES)
+def test_permutation_counts_all_signs_and_is_symmetric(differences: list[float]) -> None:
+    p = permutation_p(differences)
+    assert p == pytest.approx(every_sign(differences))
+    assert p == pytest.approx(permutation_p([-value for value in reversed(differences)]))
+    assert p >= 2 / 2 ** len(differences)
+
+
+def test_many_pairs_draw_their_signs_and_agree_with_all_of_them() -> None:
+    differences = list(np.random.default_rng(3).normal(0.9, 1, 15))
+    assert permutation_p(differences) == permutation_p(differences)
+    assert permutation_p(differences) == pytest.approx(every_sign(differences), abs=0.005)
+
+
+@pytest.mark.parametrize(("n", "least"), [(1, 1.0), (3, 0.25), (5, 0.0625), (6, 0.03125), (13, 2 / 2**13), (40, 2e-4)])
+def test_what_the_permutation_test_could_at_best_have_shown(n: int, least: float) -> None:
+    result = paired_difference({i: 1.0 + 0.01 * i for i in range(n)}, dict.fromkeys(range(n), 0.0))
+    assert result.least_permutation_p == pytest.approx(least)
+    assert result.permutation_p is None or result.permutation_p == pytest.approx(least)
+
+
+def test_too_few_pairs_show_nothing_however_small_p() -> None:
+    five, six = (paired_difference({i: 1 + 1e-3 * i for i in range(n)}, dict.fromkeys(range(n), 0.0)) for n in (5, 6))
+    assert five.p_value is not None and five.p_value < 1e-6
+    assert five.excludes_zero and not five.is_shown and six.is_shown
+
+
+def test_the_bootstrap_interval_is_near_the_t_interval_of_many_normal_differences() -> None:
+    x = np.random.default_rng(5).normal(1, 1, 60)
+    expected = stats.ttest_1samp(x, 0).confidence_interval(0.95)
+    assert studentised_interval(list(x)) == pytest.approx((expected.low, expected.high), abs=0.04)
+
+
+def test_the_bootstrap_interval_reaches_further_where_the_tail_is() -> None:
+    x = np.random.default_rng(6).exponential(1, 12)
+    low, high = studentised_interval(list(x))
+    assert high - x.mean() > 1.3 * (x.mean() - low)
+    mirrored = studentised_interval([-value for value in x])
+    assert mirrored == pytest.approx((-high, -low))
+
+
+def test_a_bootstrap_interval_is_given_from_six_pairs_on() -> None:
+    values = {i: float(np.sin(i)) for i in range(6)}
+    assert paired_difference(values, dict.fromkeys(range(6), 0.0)).bootstrap is not None
+    values.pop(0)
+    assert paired_difference(values, dict.fromkeys(range(6), 0.0)).bootstrap is None

@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import fake_runs
+import numpy as np
 import pytest
 from scipy import stats
 
+from actbench.analysis.comparisons import compare
+from actbench.analysis.power import seeds_needed
 from actbench.errors import BadInput
+from actbench.report.difference_tables import finetuning_differences, pretraining_differences
 from actbench.report.page import write_report
+from actbench.report.table import Table
 from actbench.report.tables import finetuning_table, pretraining_table
+from actbench.report.task_tables import tasks_table
+from actbench.report.words import verdicts
 from actbench.store import Run
 
 GELU_LOSSES, RAF_LOSSES = (5.00, 5.02, 4.98), (4.94, 4.97, 4.93)
@@ -32,61 +39,92 @@ def pretrained(tmp_path: Path) -> list[Run]:
     return [*runs, fake_runs.pretrain(root, "relu", 0, finished=False)]
 
 
-def values_of(table: Any, activation: str) -> dict[str, Any]:
+def results(runs: list[Run], baseline: str = "gelu") -> Table:
+    """The pre-training runs' results."""
+    return pretraining_table(compare(runs, baseline))
+
+
+def differences(runs: list[Run], baseline: str = "gelu") -> Table:
+    """The pre-training runs' differences."""
+    return pretraining_differences(compare(runs, baseline))
+
+
+def values_of(table: Table, activation: str) -> dict[str, Any]:
     """The unrounded values of the only row of an activation."""
     (row,) = (row for row in table.rows if row.values["activation"] == activation)
     return dict(row.values)
 
 
+def cells_of(table: Table, activation: str) -> dict[str, str]:
+    """The cells of the only row of an activation, by heading."""
+    (row,) = (row for row in table.rows if row.values["activation"] == activation)
+    return dict(zip((column.title for column in table.columns), row.cells, strict=True))
+
+
 def test_pretraining_rows_hold_the_paired_statistics(pretrained: list[Run]) -> None:
-    table = pretraining_table(pretrained)
-    assert [row.values["activation"] for row in table.rows] == ["gelu", "raf", "swiglu"]
+    assert [row.values["activation"] for row in results(pretrained).rows] == ["gelu", "raf", "swiglu"]
+    assert values_of(results(pretrained), "raf")["validation_loss"]["mean"] == pytest.approx(sum(RAF_LOSSES) / 3)
+    table = differences(pretrained)
+    assert [row.values["activation"] for row in table.rows] == ["raf", "swiglu"]
     expected = stats.ttest_rel(RAF_LOSSES, GELU_LOSSES)
-    raf = values_of(table, "raf")
-    assert raf["validation_loss"]["mean"] == pytest.approx(sum(RAF_LOSSES) / 3)
-    assert raf["difference"]["mean"] == pytest.approx(-0.16 / 3)
-    assert raf["difference"]["p_value"] == pytest.approx(expected.pvalue)
-    assert raf["difference"]["interval_95"] == pytest.approx([*expected.confidence_interval(0.95)])
-    assert raf["difference"]["caution"] == "too few seeds"
-    assert values_of(table, "gelu")["difference"] is None
+    raf = values_of(table, "raf")["difference"]
+    assert raf["mean"] == pytest.approx(-0.16 / 3)
+    assert raf["p_value"] == pytest.approx(expected.pvalue)
+    assert raf["interval_95"] == pytest.approx([*expected.confidence_interval(0.95)])
+    assert (raf["permutation_p"], raf["least_permutation_p"]) == (0.25, 0.25)
+    assert raf["caution"] == "too few seeds" and raf["bootstrap_interval_95"] is None
 
 
 def test_cells_show_what_the_values_hold(pretrained: list[Run]) -> None:
-    table = pretraining_table(pretrained)
-    titles = [column.title for column in table.columns]
-    cells = dict(zip(titles, table.rows[1].cells, strict=True))
+    cells = cells_of(results(pretrained), "raf")
     assert cells["validation loss"] == "4.9467 ± 0.0208"
-    assert cells["Δ loss to gelu [95 %]"] == "−0.0533 [−0.0677, −0.0390]"
-    assert cells["pairs"] == "3 (too few seeds)"
     assert cells["parameters"] == "434,856"
+    cells = cells_of(differences(pretrained), "raf")
+    assert cells["Δ [95 %]"] == "−0.0533 [−0.0677, −0.0390]"
+    assert cells["permutation p (least)"] == "0.250 (0.250)"
+    assert cells["pairs"] == "3 (too few seeds)"
+
+
+def test_p_values_are_adjusted_over_all_comparisons_of_the_report(tmp_path: Path, pretrained: list[Run]) -> None:
+    """One pre-training difference and one of a fine-tuning task: a family of two."""
+    tuned = [fake_runs.finetune(tmp_path / "runs", run, "sst2", 0) for run in pretrained[:6]]
+    family = compare([*pretrained, *tuned], "gelu")
+    raf = [values_of(make(family), "raf")["difference"] for make in (pretraining_differences, finetuning_differences)]
+    low, high = sorted(raf, key=lambda difference: float(difference["p_value"]))
+    assert low["holm_p"] == pytest.approx(2 * low["p_value"])
+    assert high["holm_p"] == pytest.approx(max(high["p_value"], 2 * low["p_value"]))
+    assert "p, Holm of 2" in cells_of(pretraining_differences(family), "raf")
+
+
+def test_no_table_has_more_columns_than_a_page_holds(tmp_path: Path, pretrained: list[Run]) -> None:
+    tuned = [fake_runs.finetune(tmp_path / "runs", run, task, 0) for run in pretrained[:6] for task in ("sst2", "rte")]
+    family = compare([*pretrained, *tuned], "gelu")
+    tables = (pretraining_table, pretraining_differences, finetuning_table, finetuning_differences, tasks_table)
+    assert all(0 < len(make(family).columns) <= 9 and make(family).rows for make in tables)
 
 
 def test_every_row_names_its_runs(pretrained: list[Run]) -> None:
-    rows = {row.values["activation"]: row.runs for row in pretraining_table(pretrained).rows}
+    rows = {row.values["activation"]: row.runs for row in results(pretrained).rows}
     for activation, ids in rows.items():
         finished = [run.id for run in pretrained if run.activation == activation]
         assert sorted(ids) == sorted(finished)
 
 
 def test_nothing_is_left_out_in_silence(pretrained: list[Run]) -> None:
-    table = pretraining_table(pretrained)
-    notes = " ".join(table.notes)
-    assert f"{pretrained[-1].id} (interrupted)" in notes
-    swiglu = values_of(table, "swiglu")["difference"]
+    assert f"{pretrained[-1].id} (interrupted)" in " ".join(results(pretrained).notes)
+    swiglu = values_of(differences(pretrained), "swiglu")["difference"]
     assert (swiglu["pairs"], swiglu["dropped"], swiglu["caution"]) == (0, 4, "no seed in common")
-    assert "4 runs without a partner" in notes
+    assert "4 runs without a partner" in " ".join(differences(pretrained).notes)
 
 
 def test_an_unknown_baseline_is_said_with_the_nearest(pretrained: list[Run]) -> None:
-    table = pretraining_table(pretrained, baseline="swigl")
-    assert any("did you mean 'swiglu'" in note for note in table.notes)
-    assert all(row.values["difference"] is None for row in table.rows)
+    assert any("did you mean 'swiglu'" in note for note in results(pretrained, "swigl").notes)
+    assert differences(pretrained, "swigl").rows == ()
 
 
 def test_other_baselines_turn_the_sign(pretrained: list[Run]) -> None:
-    table = pretraining_table(pretrained, baseline="raf")
-    assert table.rows[0].values["activation"] == "raf"
-    assert values_of(table, "gelu")["difference"]["mean"] == pytest.approx(0.16 / 3)
+    assert results(pretrained, "raf").rows[0].values["activation"] == "raf"
+    assert values_of(differences(pretrained, "raf"), "gelu")["difference"]["mean"] == pytest.approx(0.16 / 3)
 
 
 def test_finetuning_counts_pretraining_seeds(tmp_path: Path, pretrained: list[Run]) -> None:
@@ -99,12 +137,13 @@ def test_finetuning_counts_pretraining_seeds(tmp_path: Path, pretrained: list[Ru
         for parent in pretrained[:6]
         for seed in (0, 1)
     ]
-    table = finetuning_table([*pretrained, *runs])
-    raf = values_of(table, "raf")
+    family = compare([*pretrained, *runs], "gelu")
+    table = finetuning_table(family)
+    raf, difference = values_of(table, "raf"), values_of(finetuning_differences(family), "raf")["difference"]
     expected = stats.ttest_rel((76, 76, 74), (71, 74, 71))
-    assert raf["difference"]["pairs"] == 3
-    assert raf["difference"]["mean"] == pytest.approx(10 / 3)
-    assert raf["difference"]["p_value"] == pytest.approx(expected.pvalue)
+    assert difference["pairs"] == 3
+    assert difference["mean"] == pytest.approx(10 / 3)
+    assert difference["p_value"] == pytest.approx(expected.pvalue)
     assert raf["score_percent"]["seeds"] == 3 and raf["stand_in"] is True
     assert "sst2 (stand-in)" in table.rows[0].cells
 
@@ -112,7 +151,7 @@ def test_finetuning_counts_pretraining_seeds(tmp_path: Path, pretrained: list[Ru
 def test_markdown_cells_cannot_break_the_table(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path, "gelu")]
     runs[0].info["recipe"]["name"] = "a|b\n<i>*c*"
-    lines = pretraining_table(runs).to_markdown().splitlines()
+    lines = results(runs).to_markdown().splitlines()
     (row,) = (line for line in lines if "434,816" in line)
     assert r"a\|b \<i\>\*c\*" in row
     assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"\|", lines[2]))
@@ -121,7 +160,7 @@ def test_markdown_cells_cannot_break_the_table(tmp_path: Path) -> None:
 def test_text_fits_the_terminal_and_prints_markup_as_it_is(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path, "gelu")]
     runs[0].info["recipe"]["name"] = "[red]x"
-    text = pretraining_table(runs).to_text(width=160)
+    text = results(runs).to_text(width=160)
     assert "[red]x" in text and "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 160
 
@@ -180,7 +219,7 @@ def test_report_says_what_the_numbers_are_not(reported: Path) -> None:
     text = (reported / "report.md").read_text(encoding="utf-8")
     assert "not the papers' results" in text
     assert "sst2 is a stand-in" in text
-    assert "Fewer than 5 pre-training seeds" in text
+    assert "Fewer than 6 pre-training seeds" in text
     assert "built-in corpus" in text
 
 
@@ -204,6 +243,41 @@ def test_verdict_names_the_differences_that_exclude_zero_and_those_that_do_not(t
     assert re.search(r"difference in validation loss to gelu's: raf −0\.\d{4} \\\[.*\(6 seeds\)", verdict)
     assert "no difference to gelu is shown for silu" in verdict and verdict.count("silu") == 1
     assert "no interval for swiglu (one seed: no interval)" in verdict
+
+
+def test_verdict_says_what_correction_and_few_seeds_take_away(tmp_path: Path) -> None:
+    """relu: p = 0.03 at six seeds, one of three tests; raf: a tiny p, at five seeds; poly_norm: how many seeds."""
+    noise = (0.1, -0.11, 0.08, -0.09, 0.1, -0.08)
+    shifts = {"gelu": (0.0, 0.0), "relu": (-0.13, 1.0), "raf": (-0.5, 0.01), "poly_norm": (0.05, 1.0)}
+    runs = [
+        fake_runs.pretrain(tmp_path, activation, seed, loss=5 + shift + scale * noise[seed])
+        for activation, (shift, scale) in shifts.items()
+        for seed in range(5 if activation == "raf" else 6)
+    ]
+    ((verdict,),) = [verdict.sentences for verdict in verdicts(compare(runs, "gelu"))]
+    assert re.search(r"not after correction for 3 comparisons: relu −0\.1300 \[.*\] \(6 seeds\);", verdict)
+    assert re.search(r"too few seeds to conclude: raf −0\.4998 \[.*\] \(5 seeds\);", verdict)
+    assert "difference in validation loss" not in verdict
+    needed = seeds_needed(0.05, float(np.std(noise, ddof=1)), 6)
+    assert f"for poly_norm ({needed.seeds} [{needed.low} to {needed.high}] seeds)" in verdict
+
+
+def test_skew_that_changes_the_answer_is_told(tmp_path: Path) -> None:
+    losses = (0.010, 0.020, 0.015, 0.030, 0.012, 0.018, 0.120)
+    runs = [fake_runs.pretrain(tmp_path, "gelu", seed, loss=5.0) for seed in range(7)]
+    runs += [fake_runs.pretrain(tmp_path, "raf", seed, loss=5 + loss) for seed, loss in enumerate(losses)]
+    table = differences(runs)
+    low, high = values_of(table, "raf")["difference"]["bootstrap_interval_95"]
+    assert 0 < low < high and values_of(table, "raf")["difference"]["interval_95"][0] < 0
+    assert any("bert-nano, raf: skewed?" in note for note in table.notes)
+
+
+def test_profiles_stand_in_the_report_of_several_tasks(tmp_path: Path, pretrained: list[Run]) -> None:
+    tuned = [fake_runs.finetune(tmp_path / "runs", run, task) for run in pretrained[:6] for task in ("sst2", "rte")]
+    write_report(tmp_path / "report", "t", "", [*pretrained, *tuned], "gelu")
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "(figures/bert-nano-profiles.svg)" in text and "over all tasks" in text
+    assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8").count("<svg") == 3
 
 
 def test_tables_json_traces_numbers_to_runs(reported: Path, pretrained: list[Run]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actbench.cli import runs_test
 from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json, say
 from actbench.errors import BadInput
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from actbench.store import Run
 
 app = typer.Typer(no_args_is_help=True, help="What has been trained.")
+app.command("test")(runs_test.test)
 
 
 @app.command("list")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from actbench.analysis.paired import Difference, Spread
+from actbench.analysis.power import MOST_SEEDS, Needed
+from actbench.analysis.tasks import Estimate
 
 MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 
@@ -22,11 +24,23 @@ def difference_and_interval(difference: Difference, digits: int) -> str:
     """−0.021 [−0.031, −0.011], or the difference alone where it has no interval."""
     if difference.mean is None:
         return NOTHING
-    text = signed(difference.mean, digits)
-    if difference.interval is None:
-        return text
-    low, high = (signed(end, digits) for end in difference.interval)
-    return f"{text} [{low}, {high}]"
+    return signed_with_interval(difference.mean, difference.interval, digits)
+
+
+def signed_with_interval(value: float, interval: tuple[float, float] | None, digits: int) -> str:
+    """−0.021 [−0.031, −0.011], or the value alone."""
+    text = signed(value, digits)
+    return text if interval is None else f"{text} [{signed(interval[0], digits)}, {signed(interval[1], digits)}]"
+
+
+def with_interval(estimate: Estimate | None, digits: int) -> str:
+    """71.20 [70.10, 72.30] of what is no difference, or the value alone."""
+    if estimate is None:
+        return NOTHING
+    text = f"{estimate.value:.{digits}f}"
+    if estimate.interval is not None:
+        text += f" [{estimate.interval[0]:.{digits}f}, {estimate.interval[1]:.{digits}f}]"
+    return text.replace("-", MINUS)
 
 
 def p_value(value: float | None) -> str:
@@ -34,6 +48,18 @@ def p_value(value: float | None) -> str:
     if value is None:
         return NOTHING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def seeds(number: int | None) -> str:
+    """1,234, or > 10,000 where no more were tried."""
+    return f"> {MOST_SEEDS:,}" if number is None else f"{number:,}"
+
+
+def needed_seeds(needed: Needed) -> str:
+    """34 [14 to 262]: the seeds needed, and the range that the uncertain spread allows."""
+    if needed.low is None:
+        return seeds(None)
+    return f"{seeds(needed.seeds)} [{seeds(needed.low)} to {seeds(needed.high)}]"
 
 
 def count(value: float) -> str:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from actbench.analysis.cohorts import Cohort, Variant, cohorts, seed_key, split_finished
+from actbench.analysis.comparisons import Family, compare
 from actbench.analysis.curves import recorded_slots
 from actbench.analysis.labels import label
+from actbench.analysis.over_tasks import over_tasks
+from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.errors import BadInput
-from actbench.report.figures import plot_activations, plot_curves
+from actbench.report.figures import plot_activations, plot_curves, plot_profiles
 from actbench.report.numbers import plural
 from actbench.report.provenance import facts_table, runs_table
+from actbench.report.results import result_tables
 from actbench.report.table import Table, markdown
-from actbench.report.tables import (
-    finetuning_comparisons,
-    finetuning_table,
-    pretraining_comparisons,
-    pretraining_table,
-)
 from actbench.report.words import Verdict, statement, verdicts
 from actbench.store import Run
 from actbench.store.atomic import write_json, write_text
@@ -50,6 +49,7 @@ class Report:
     statement: list[str]
     verdicts: list[Verdict]
     results: list[Table]
+    profiles: list[Picture]
     losses: list[Picture]
     activations: list[Picture]
     provenance: list[Table]
@@ -75,14 +75,14 @@ def write_report(folder: Path, title: str, about: str, runs: Sequence[Run], base
 
 def _report(folder: Path, title: str, about: str, runs: list[Run], finished: list[Run], baseline: str) -> Report:
     models = [cohort for cohort in cohorts(finished) if cohort.task is None]
-    comparisons = [*pretraining_comparisons(finished, baseline), *finetuning_comparisons(finished, baseline)]
-    results = [pretraining_table(runs, baseline), finetuning_table(runs, baseline)]
+    family = compare(runs, baseline)
     return Report(
         title=title,
         about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", about) if paragraph.strip()],
         statement=statement(finished),
-        verdicts=verdicts(comparisons, baseline),
-        results=[table for table in results if table.rows],
+        verdicts=verdicts(family),
+        results=result_tables(family),
+        profiles=_profile_pictures(folder, family),
         losses=[_loss_picture(folder, cohort) for cohort in models],
         activations=[
             _activation_picture(folder, cohort, variant)
@@ -113,6 +113,22 @@ def _loss_picture(folder: Path, cohort: Cohort) -> Picture:
     )
     file = f"figures/{_slug(cohort.name)}-loss.svg"
     return _picture(Picture(file, f"{cohort.name}: loss", caption), lambda: plot_curves(runs, folder / file))
+
+
+def _profile_pictures(folder: Path, family: Family) -> list[Picture]:
+    variants = [variant for variant in over_tasks(family.finetuning) if variant.gains is not None]
+    pictures = []
+    for model in dict.fromkeys(variant.model for variant in variants):
+        own = [variant for variant in variants if variant.model == model]
+        caption = (
+            f"{plural(len(own[0].tasks), 'task')}. For every τ, the share of tasks and seeds at which a score "
+            f"is more than τ points above that of {family.baseline}. Of curves that do not cross, the upper is better. "
+            f"Bands (95 %, over pre-training seeds) are drawn from {ENOUGH_PAIRS} seeds on."
+        )
+        file = f"figures/{_slug(model)}-profiles.svg"
+        picture = Picture(file, f"{model}: performance profiles", caption)
+        pictures.append(_picture(picture, partial(plot_profiles, own, family.baseline, folder / file)))
+    return pictures
 
 
 def _activation_picture(folder: Path, cohort: Cohort, variant: Variant) -> Picture:
@@ -154,7 +170,7 @@ def _html(report: Report, folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    drawn = [picture for picture in (*report.losses, *report.activations) if not picture.problem]
+    drawn = [picture for picture in (*report.profiles, *report.losses, *report.activations) if not picture.problem]
     svg = {picture.file: _inline_svg(folder / picture.file, f"f{i}") for i, picture in enumerate(drawn)}
     return environment.get_template("page.html.jinja").render(report=report, svg=svg) + "\n"
 
@@ -177,6 +193,7 @@ def _markdown(report: Report) -> str:
     parts.append("## Verdict")
     parts += [f"**{markdown(verdict.model)}**\n\n{_bullets(verdict.sentences)}" for verdict in report.verdicts]
     parts += ["## Results", *(table.to_markdown().strip() for table in report.results)]
+    parts += [_markdown_picture(picture) for picture in report.profiles]
     for heading, pictures in (("Loss", report.losses), ("Learned activations", report.activations)):
         if pictures:
             parts += [f"## {heading}", *(_markdown_picture(picture) for picture in pictures)]

@@ -73,6 +73,11 @@ class Table:
         }
 
 
+def columns(*titles: str, numeric: bool = False) -> tuple[Column, ...]:
+    """Columns of one kind, by their headings."""
+    return tuple(Column(title, numeric) for title in titles)
+
+
 def markdown(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     return re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", " ".join(text.split()))

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from actbench.analysis.cohorts import Cohort, cohorts, short_name
+from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.paired import ENOUGH_PAIRS, Difference
-from actbench.report.numbers import count, difference_and_interval, plural
-from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS, Comparison
+from actbench.analysis.power import seeds_needed
+from actbench.report.numbers import count, difference_and_interval, needed_seeds, plural
+from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS
 from actbench.store import Run
 
 # Below these a run is far from the papers': their smallest models and shortest trainings are larger.
 PAPER_PARAMETERS, PAPER_TOKENS = 100e6, 1e9
+SEEDS_TOLD = ", in brackets how many seeds would show one so large in 80 % of studies"
 
 
 @dataclass(frozen=True)
@@ -36,19 +39,20 @@ def statement(runs: Sequence[Run]) -> list[str]:
     few = [f"{name} ({plural(n, 'seed')})" for name, n in _seeds_of(runs).items() if n < ENOUGH_PAIRS]
     if few:
         sentences.append(
-            f"Fewer than {ENOUGH_PAIRS} pre-training seeds are too few to conclude from. This is so for {_join(few)}."
+            f"Fewer than {ENOUGH_PAIRS} pre-training seeds are too few to conclude from: no test of so few pairs shows "
+            f"anything at 5 % but by assuming a law. This is so for {_join(few)}."
         )
     return sentences
 
 
-def verdicts(comparisons: Sequence[Comparison], baseline: str) -> list[Verdict]:
-    """For every model: which differences' intervals exclude zero, which do not, and where none can be had."""
+def verdicts(family: Family) -> list[Verdict]:
+    """For every model: which differences are shown, which are not, what that would take, and where none can be had."""
     by_cohort: dict[int, list[Comparison]] = {}
-    for comparison in comparisons:
+    for comparison in family.all:
         by_cohort.setdefault(id(comparison.cohort), []).append(comparison)
     by_model: dict[str, list[str]] = {}
     for group in by_cohort.values():
-        by_model.setdefault(group[0].cohort.name, []).append(_verdict(group, baseline))
+        by_model.setdefault(group[0].cohort.name, []).append(_verdict(group, family))
     return [Verdict(model, tuple(sentences)) for model, sentences in by_model.items()]
 
 
@@ -100,19 +104,24 @@ def _seeds_of(runs: Sequence[Run]) -> dict[str, int]:
     return fewest
 
 
-def _verdict(group: list[Comparison], baseline: str) -> str:
-    cohort = group[0].cohort
+def _verdict(group: list[Comparison], family: Family) -> str:
+    cohort, baseline = group[0].cohort, family.baseline
     about = "Pre-training" if cohort.task is None else cohort.task
     if cohort.baseline(baseline) is None:
         return f"{about}: {cohort.why_no_baseline(baseline)}."
     compared = [(c.variant.label, c.difference) for c in group if c.difference is not None]
     what = f"validation loss to {baseline}'s" if cohort.task is None else f"score to {baseline}'s, in points"
-    shown = [f"{name} {_measured(cohort, d)}" for name, d in compared if d.excludes_zero]
-    unclear = [name for name, d in compared if d.interval is not None and not d.excludes_zero]
+    apart = [(name, d) for name, d in compared if d.excludes_zero and not d.is_shown]
+    shown = [f"{name} {_measured(cohort, d)}" for name, d in compared if d.is_shown]
+    uncorrected = [f"{name} {_measured(cohort, d)}" for name, d in apart if d.n >= ENOUGH_PAIRS]
+    few = [f"{name} {_measured(cohort, d)}" for name, d in apart if d.n < ENOUGH_PAIRS]
+    unclear = [f"{name}{_needs(d)}" for name, d in compared if d.interval is not None and not d.excludes_zero]
     unknown = [f"{name} ({d.caution})" for name, d in compared if d.interval is None]
     findings = [
         *([f"difference in {what}: {_join(shown)}"] if shown else []),
-        *([f"no difference to {baseline} is shown for {_join(unclear)}"] if unclear else []),
+        *([f"not after correction for {family.tested} comparisons: {_join(uncorrected)}"] if uncorrected else []),
+        *([f"interval without zero, but too few seeds to conclude: {_join(few)}"] if few else []),
+        *([f"no difference to {baseline} is shown for {_join(unclear)}{SEEDS_TOLD}"] if unclear else []),
         *([f"no interval for {_join(unknown)}"] if unknown else []),
     ]
     return f"{about}: {'; '.join(findings) or f'only {baseline} was run'}."
@@ -120,8 +129,14 @@ def _verdict(group: list[Comparison], baseline: str) -> str:
 
 def _measured(cohort: Cohort, difference: Difference) -> str:
     digits = LOSS_DIGITS if cohort.task is None else SCORE_DIGITS
-    seeds = f"{difference.caution}: {difference.n}" if difference.caution else plural(difference.n, "seed")
-    return f"{difference_and_interval(difference, digits)} ({seeds})"
+    return f"{difference_and_interval(difference, digits)} ({plural(difference.n, 'seed')})"
+
+
+def _needs(difference: Difference) -> str:
+    """How many seeds it would take to see a difference as large as this one was measured."""
+    if difference.mean is None or difference.sd is None:
+        return ""
+    return f" ({needed_seeds(seeds_needed(difference.mean, difference.sd, difference.n))} seeds)"
 
 
 def _range(values: Sequence[float]) -> str:

@@ -1,0 +1,99 @@
+"""Every finished run beside its cohort's baseline, as one family of comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from actbench.analysis.cohorts import Cohort, Variant, cohorts, split_finished
+from actbench.analysis.multiple import holm
+from actbench.analysis.paired import (
+    Difference,
+    Spread,
+    mean_by_pretraining,
+    nested_difference,
+    paired_difference,
+    spread,
+)
+from actbench.store import Run
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cohort's variant beside the cohort's baseline; `difference` is None without one, and for itself.
+
+    Pre-training is compared by validation loss, fine-tuning by the headline score in percent.
+    """
+
+    cohort: Cohort
+    variant: Variant
+    is_baseline: bool
+    value: Spread
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class Family:
+    """All comparisons to the variants called `baseline`, their p-values adjusted together; what is unfinished."""
+
+    baseline: str
+    pretraining: tuple[Comparison, ...]
+    finetuning: tuple[Comparison, ...]
+    unfinished: tuple[Run, ...]
+
+    @property
+    def all(self) -> tuple[Comparison, ...]:
+        """Pre-training, then fine-tuning."""
+        return self.pretraining + self.finetuning
+
+    @property
+    def tested(self) -> int:
+        """How many differences have a p-value."""
+        return sum(c.difference is not None and c.difference.p_value is not None for c in self.all)
+
+
+def compare(runs: Sequence[Run], baseline: str) -> Family:
+    """Compares within cohorts, by cohort, the baseline first. Runs that are not finished only are listed."""
+    finished, unfinished = split_finished(runs)
+    found = [
+        _compare(cohort, variant, cohort.baseline(baseline))
+        for cohort in cohorts(finished)
+        for variant in sorted(cohort.variants, key=lambda v: (v is not cohort.baseline(baseline), v.label))
+    ]
+    found = _adjusted(found)
+    return Family(
+        baseline,
+        tuple(comparison for comparison in found if comparison.cohort.task is None),
+        tuple(comparison for comparison in found if comparison.cohort.task is not None),
+        tuple(unfinished),
+    )
+
+
+def losses(variant: Variant) -> dict[int, float]:
+    """A pre-trained variant's validation losses by seed."""
+    return {seed: float(run.summary["validation_loss"]) for (seed, _), run in variant.runs.items()}
+
+
+def scores(variant: Variant) -> dict[tuple[int, int], float]:
+    """A fine-tuned variant's headline scores in percent, by pre-training and fine-tuning seed."""
+    return {key: 100 * float(run.summary["headline"]["value"]) for key, run in variant.runs.items()}
+
+
+def _compare(cohort: Cohort, variant: Variant, baseline: Variant | None) -> Comparison:
+    is_baseline = variant is baseline
+    partner = None if is_baseline else baseline
+    if cohort.task is None:
+        own = losses(variant)
+        difference = paired_difference(own, losses(partner)) if partner else None
+        return Comparison(cohort, variant, is_baseline, spread(own.values()), difference)
+    tuned = scores(variant)
+    difference = nested_difference(tuned, scores(partner)) if partner else None
+    return Comparison(cohort, variant, is_baseline, spread(mean_by_pretraining(tuned).values()), difference)
+
+
+def _adjusted(found: list[Comparison]) -> list[Comparison]:
+    adjusted = holm([c.difference.p_value if c.difference else None for c in found])
+    return [
+        replace(c, difference=replace(c.difference, holm_p=p)) if c.difference else c
+        for c, p in zip(found, adjusted, strict=True)
+    ]

@@ -1,0 +1,99 @@
+"""Fine-tuned variants over all tasks of their model, beside the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from actbench.analysis.comparisons import Comparison, scores
+from actbench.analysis.paired import Difference, mean_by_pretraining, paired_difference
+from actbench.analysis.tasks import (
+    Array,
+    Estimate,
+    interquartile_difference,
+    interquartile_mean,
+    probability_of_improvement,
+)
+
+ByTask = dict[str, dict[int, float]]  # scores in percent, by task and pre-training seed
+
+
+@dataclass(frozen=True)
+class OverTasks:
+    """One variant over a model's tasks, at the pre-training seeds that it (and the baseline) has on every task.
+
+    `gains` are its scores less the baseline's of the same seed, (S seeds, T tasks) in points. They and the comparisons
+    are None of the baseline, and without one. `mean_difference` is that of the mean over tasks, paired by seed.
+    """
+
+    model: str
+    label: str
+    activation: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    middle: Estimate  # the interquartile mean
+    gains: Array | None
+    difference: Estimate | None
+    improvement: Estimate | None
+    mean_difference: Difference | None
+    runs: tuple[str, ...]
+
+
+def over_tasks(finetuning: Sequence[Comparison]) -> list[OverTasks]:
+    """Every variant of every model with two tasks or more. One without a seed that has all tasks is left out."""
+    found = []
+    for model in dict.fromkeys(comparison.cohort.name for comparison in finetuning):
+        own = [comparison for comparison in finetuning if comparison.cohort.name == model]
+        tasks = tuple(dict.fromkeys(str(comparison.cohort.task) for comparison in own))
+        if len(tasks) > 1:
+            found += _of_model(tasks, own)
+    return found
+
+
+def _of_model(tasks: tuple[str, ...], comparisons: Sequence[Comparison]) -> list[OverTasks]:
+    by_label: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        by_label.setdefault(comparison.variant.label, []).append(comparison)
+    baseline = next((_by_task(group) for group in by_label.values() if group[0].is_baseline), {})
+    rows = [_aggregate(tasks, group, {} if group[0].is_baseline else baseline) for group in by_label.values()]
+    return [row for row in rows if row is not None]
+
+
+def _aggregate(tasks: tuple[str, ...], group: Sequence[Comparison], baseline: ByTask) -> OverTasks | None:
+    own, compared = _by_task(group), len(baseline) == len(tasks)
+    seeds = _shared_seeds([*own.values(), *baseline.values()] if compared else list(own.values()))
+    if len(own) < len(tasks) or not seeds:
+        return None
+    mine = _matrix(own, tasks, seeds)
+    theirs = _matrix(baseline, tasks, seeds) if compared else None
+    return OverTasks(
+        group[0].cohort.name,
+        group[0].variant.label,
+        group[0].variant.first.activation,
+        tasks,
+        seeds,
+        interquartile_mean(mine),
+        None if theirs is None else mine - theirs,
+        None if theirs is None else interquartile_difference(mine, theirs),
+        None if theirs is None else probability_of_improvement(mine, theirs),
+        None if theirs is None else paired_difference(_means(seeds, mine), _means(seeds, theirs)),
+        tuple(run for comparison in group for run in comparison.variant.ids),
+    )
+
+
+def _by_task(group: Sequence[Comparison]) -> ByTask:
+    return {str(c.cohort.task): mean_by_pretraining(scores(c.variant)) for c in group}
+
+
+def _shared_seeds(sides: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
+    return tuple(sorted(set.intersection(*(set(side) for side in sides))))
+
+
+def _matrix(by_task: ByTask, tasks: Sequence[str], seeds: Sequence[int]) -> Array:
+    return np.array([[by_task[task][seed] for task in tasks] for seed in seeds])
+
+
+def _means(seeds: Sequence[int], values: Array) -> dict[int, float]:
+    return {seed: float(mean) for seed, mean in zip(seeds, values.mean(1), strict=True)}

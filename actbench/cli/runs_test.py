@@ -1,0 +1,90 @@
+"""`actbench runs test`: is a difference between runs real, and how many seeds would show it?"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json
+from actbench.errors import BadInput, Problem
+
+if TYPE_CHECKING:
+    from actbench.analysis.comparisons import Family
+    from actbench.report.table import Table
+
+
+def test(
+    run: Annotated[list[str] | None, typer.Argument(help="Runs by folder or name; none: all there are.")] = None,
+    baseline: Annotated[str, typer.Option(help="The activation that the others are compared with.")] = "gelu",
+    difference: Annotated[
+        float | None, typer.Option(help="The difference to see: nats of loss, or points of score.")
+    ] = None,
+    power: Annotated[float, typer.Option(help="How often it should be found, between 0.05 and 1.")] = 0.8,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare finished runs with a baseline, paired by seed: intervals, tests, and the seeds that it would take.
+
+    Example: actbench runs test runs/gpt-nano-* --baseline gelu --difference 0.01
+    """
+    _check(difference, power)
+    from actbench.analysis.comparisons import compare
+    from actbench.store import find_run, list_runs
+
+    given = [find_run(reference, runs) for reference in run] if run else list_runs(runs)
+    family = compare(list({found.id: found for found in given}.values()), baseline)
+    if not family.all:
+        raise BadInput(Problem(f"none of {len(given)} runs is finished" if given else f"there are no runs in {runs}/"))
+    if difference is not None and family.pretraining and family.finetuning:
+        problem = "means nats for pre-training and points for fine-tuning, and both kinds are given"
+        raise BadInput(Problem(problem, "--difference", hint="name runs of one kind"))
+    if as_json:
+        print_json(_facts(family, difference, power))
+        return
+    print("\n".join(table.to_text(_width()) for table in _tables(family, difference, power)))
+    _print_words(family)
+
+
+def _check(difference: float | None, power: float) -> None:
+    problems = []
+    if difference is not None and not 0 < difference < float("inf"):
+        problems.append(Problem(f"{difference:g} is not a difference to see", "--difference", hint="as in 0.01"))
+    if not 0.05 < power < 1:
+        problems.append(Problem(f"{power:g} is not between 0.05 and 1", "--power", hint="as in 0.8"))
+    if problems:
+        raise BadInput(problems)
+
+
+def _tables(family: Family, difference: float | None, power: float) -> list[Table]:
+    from actbench.report.results import result_tables
+    from actbench.report.seeds_table import seeds_table
+
+    seeds = [seeds_table(kind, difference, power) for kind in (family.pretraining, family.finetuning)]
+    return [*result_tables(family), *(table for table in seeds if table.rows)]
+
+
+def _facts(family: Family, difference: float | None, power: float) -> dict[str, object]:
+    from actbench.report.words import verdicts
+
+    return {
+        "baseline": family.baseline,
+        "comparisons": family.tested,
+        "tables": [table.to_json() for table in _tables(family, difference, power)],
+        "verdicts": {verdict.model: list(verdict.sentences) for verdict in verdicts(family)},
+    }
+
+
+def _print_words(family: Family) -> None:
+    from actbench.report.words import verdicts
+
+    for verdict in verdicts(family):
+        print(verdict.model)
+        print("\n".join(f"- {sentence}" for sentence in verdict.sentences))
+
+
+def _width() -> int:
+    """The terminal's; on a pipe nothing is cut or folded."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000

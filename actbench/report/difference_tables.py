@@ -1,0 +1,110 @@
+"""The tables of differences: what each activation does to its baseline's result, and how sure one may be of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from actbench.analysis.comparisons import Comparison, Family
+from actbench.analysis.paired import Difference
+from actbench.report import numbers
+from actbench.report.table import Row, Table, columns
+from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS, task_name
+
+EFFECT_DIGITS = 2
+ABOUT = (
+    "d_z: the mean difference in standard deviations of the paired differences, after Hedges. p: paired t-test; "
+    "permutation p: sign-flip test of the mean, in brackets the least it could have given with so many pairs."
+)
+
+
+def pretraining_differences(family: Family) -> Table:
+    """A row an activation and model: the paired difference of its validation loss to the baseline's."""
+    title = f"Pre-training: paired difference of validation loss to {family.baseline}; below zero is better"
+    return _differences(family, family.pretraining, title, LOSS_DIGITS)
+
+
+def finetuning_differences(family: Family) -> Table:
+    """A row an activation, model and task: the paired difference of its score to the baseline's."""
+    title = f"Fine-tuning: paired difference of score to {family.baseline}, in points; above zero is better"
+    return _differences(family, family.finetuning, title, SCORE_DIGITS)
+
+
+def _differences(family: Family, comparisons: Sequence[Comparison], title: str, digits: int) -> Table:
+    compared = [(c, c.difference) for c in comparisons if c.difference is not None]
+    tuned = comparisons is family.finetuning
+    heads = (
+        *columns("model", *(["task"] if tuned else []), "activation"),
+        *columns("Δ [95 %]", "d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),
+        *columns("pairs"),
+    )
+    rows = [
+        Row(
+            (*names(comparison), *_cells(difference, digits)),
+            {**name_values(comparison), "difference": _values(difference)},
+            comparison.variant.ids,
+        )
+        for comparison, difference in compared
+    ]
+    return Table(title, heads, tuple(rows), (ABOUT, *_notes(compared, digits)))
+
+
+def names(comparison: Comparison) -> tuple[str, ...]:
+    """The cells that say what is compared: model, task if there is one, activation."""
+    task = () if comparison.cohort.task is None else (task_name(comparison),)
+    return comparison.cohort.name, *task, comparison.variant.label
+
+
+def name_values(comparison: Comparison) -> dict[str, Any]:
+    """The same for JSON."""
+    task = {} if comparison.cohort.task is None else {"task": comparison.cohort.task}
+    return {"model": comparison.cohort.name, **task, "activation": comparison.variant.label}
+
+
+def _cells(difference: Difference, digits: int) -> tuple[str, ...]:
+    effect, least = difference.effect, difference.least_permutation_p
+    dropped = f"{difference.dropped} dropped" if difference.dropped else ""
+    remarks = ", ".join(remark for remark in (difference.caution, dropped) if remark)
+    exact = numbers.p_value(difference.permutation_p)
+    return (
+        numbers.difference_and_interval(difference, digits),
+        numbers.NOTHING if effect is None else numbers.signed_with_interval(effect.d_z, effect.interval, EFFECT_DIGITS),
+        numbers.p_value(difference.p_value),
+        numbers.p_value(difference.holm_p),
+        exact if difference.permutation_p is None else f"{exact} ({numbers.p_value(least)})",
+        f"{difference.n} ({remarks})" if remarks else str(difference.n),
+    )
+
+
+def _values(difference: Difference) -> dict[str, Any]:
+    effect = difference.effect
+    return {
+        "mean": difference.mean,
+        "sd": difference.sd,
+        "interval_95": list(difference.interval) if difference.interval else None,
+        "bootstrap_interval_95": list(difference.bootstrap) if difference.bootstrap else None,
+        "p_value": difference.p_value,
+        "holm_p": difference.holm_p,
+        "permutation_p": difference.permutation_p,
+        "least_permutation_p": difference.least_permutation_p,
+        "d_z": None if effect is None else effect.d_z,
+        "d_z_interval_95": None if effect is None else list(effect.interval),
+        "pairs": difference.n,
+        "dropped": difference.dropped,
+        "caution": difference.caution,
+    }
+
+
+def _notes(compared: Sequence[tuple[Comparison, Difference]], digits: int) -> list[str]:
+    """What a reader must know besides the cells."""
+    notes = []
+    for comparison, difference in compared:
+        bootstrap = difference.bootstrap
+        if bootstrap is not None and (bootstrap[0] <= 0 <= bootstrap[1]) is difference.excludes_zero:
+            low, high = (numbers.signed(end, digits) for end in bootstrap)
+            place = ", ".join(names(comparison))
+            notes.append(f"{place}: skewed? The studentised bootstrap, [{low}, {high}], says otherwise of zero.")
+    dropped = sum(difference.dropped for _, difference in compared)
+    if dropped:
+        notes.append(f"{numbers.plural(dropped, 'run')} without a partner of the same seed left out of a difference.")
+    return notes

@@ -1,0 +1,24 @@
+"""All tables of results, in the order in which a report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from actbench.analysis.comparisons import Family
+from actbench.report.difference_tables import finetuning_differences, pretraining_differences
+from actbench.report.table import Table
+from actbench.report.tables import finetuning_table, pretraining_table
+from actbench.report.task_tables import tasks_table
+
+MAKERS: tuple[Callable[[Family], Table], ...] = (
+    pretraining_table,
+    pretraining_differences,
+    finetuning_table,
+    finetuning_differences,
+    tasks_table,
+)
+
+
+def result_tables(family: Family) -> list[Table]:
+    """Those that have rows."""
+    return [table for make in MAKERS if (table := make(family)).rows]

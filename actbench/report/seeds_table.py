@@ -1,0 +1,60 @@
+"""How many seeds a difference needs, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actbench.analysis.comparisons import Comparison
+from actbench.analysis.power import seeds_needed, smallest_visible
+from actbench.report import numbers
+from actbench.report.difference_tables import name_values, names
+from actbench.report.table import Row, Table, columns
+from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS
+
+
+def seeds_table(comparisons: Sequence[Comparison], difference: float | None, power: float) -> Table:
+    """Of comparisons of one kind: the smallest difference that their seeds show, and the seeds that one needs.
+
+    `difference` is the one to see; None asks for each comparison's own. Comparisons without a spread are left out.
+    """
+    tuned = any(comparison.cohort.task is not None for comparison in comparisons)
+    heads = (
+        *columns("model", *(["task"] if tuned else []), "activation"),
+        *columns("pairs", "sd of differences", "visible with these", numeric=True),
+        *columns("seeds for the measured one" if difference is None else f"seeds for {difference:g}", numeric=True),
+    )
+    notes = [
+        f"Visible: the smallest true difference that so many seeds find in {100 * power:g} % of studies, by the paired "
+        "t-test at 5 %, before correction for many comparisons. In brackets: what the measured spread allows (95 %)."
+    ]
+    if difference is None:
+        notes.append("The measured difference is itself uncertain: rather name one that would matter.")
+    rows = [row for comparison in comparisons if (row := _row(comparison, difference, power)) is not None]
+    unit = "points" if tuned else "nats"
+    return Table(f"How many seeds it takes to see a difference, in {unit}", heads, tuple(rows), tuple(notes))
+
+
+def _row(comparison: Comparison, wanted: float | None, power: float) -> Row | None:
+    measured = comparison.difference
+    if measured is None or measured.sd is None or measured.mean is None:
+        return None
+    digits = LOSS_DIGITS if comparison.cohort.task is None else SCORE_DIGITS
+    visible = smallest_visible(measured.sd, measured.n, measured.n, power)
+    target = abs(measured.mean) if wanted is None else wanted
+    needed = seeds_needed(target, measured.sd, measured.n, power)
+    cells = (
+        *names(comparison),
+        str(measured.n),
+        f"{measured.sd:.{digits}f}",
+        f"{visible.difference:.{digits}f} [{visible.low:.{digits}f} to {visible.high:.{digits}f}]",
+        numbers.needed_seeds(needed),
+    )
+    values = {
+        **name_values(comparison),
+        "pairs": measured.n,
+        "sd": measured.sd,
+        "power": power,
+        "visible": {"difference": visible.difference, "low": visible.low, "high": visible.high},
+        "seeds_needed": {"difference": target, "seeds": needed.seeds, "low": needed.low, "high": needed.high},
+    }
+    return Row(cells, values, comparison.variant.ids)

@@ -1,0 +1,79 @@
+"""The table of fine-tuning over all tasks of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actbench.analysis.comparisons import Family
+from actbench.analysis.over_tasks import OverTasks, over_tasks
+from actbench.analysis.paired import ENOUGH_PAIRS
+from actbench.analysis.tasks import Estimate
+from actbench.report import numbers
+from actbench.report.table import Row, Table, columns
+from actbench.report.tables import SCORE_DIGITS
+
+PROBABILITY_DIGITS = 2
+
+
+def tasks_table(family: Family) -> Table:
+    """A row an activation and model with several tasks: interquartile mean, probability of improvement, mean."""
+    name = family.baseline
+    heads = (
+        *columns("model", "activation"),
+        *columns("tasks", "seeds", "IQM [95 %]", f"Δ IQM to {name} [95 %]", numeric=True),
+        *columns(f"P(better than {name}) [95 %]", f"Δ mean over tasks to {name} [95 %]", numeric=True),
+    )
+    found = over_tasks(family.finetuning)
+    title = "Fine-tuning over all tasks: headline scores in percent; higher is better"
+    return Table(title, heads, tuple(_row(one) for one in found), _notes(family, found))
+
+
+def _row(one: OverTasks) -> Row:
+    difference, mean = one.difference, one.mean_difference
+    cells = (
+        one.model,
+        one.label,
+        str(len(one.tasks)),
+        str(len(one.seeds)),
+        numbers.with_interval(one.middle, SCORE_DIGITS),
+        numbers.NOTHING
+        if difference is None
+        else numbers.signed_with_interval(difference.value, difference.interval, SCORE_DIGITS),
+        numbers.with_interval(one.improvement, PROBABILITY_DIGITS),
+        numbers.NOTHING if mean is None else numbers.difference_and_interval(mean, SCORE_DIGITS),
+    )
+    values = {
+        "model": one.model,
+        "activation": one.label,
+        "tasks": list(one.tasks),
+        "pretraining_seeds": list(one.seeds),
+        "interquartile_mean": _values(one.middle),
+        "interquartile_difference": _values(difference),
+        "probability_of_improvement": _values(one.improvement),
+        "mean_difference": None
+        if mean is None
+        else {"value": mean.mean, "interval_95": list(mean.interval) if mean.interval else None},
+    }
+    return Row(cells, values, one.runs)
+
+
+def _values(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {"value": estimate.value, "interval_95": list(estimate.interval) if estimate.interval else None}
+
+
+def _notes(family: Family, found: list[OverTasks]) -> tuple[str, ...]:
+    notes = [
+        "IQM: the mean of the middle half of all scores. P: how often a run beats one of the baseline, whatever the "
+        "seeds, on a task drawn at random. Only the last column's interval, paired t, can be had of few seeds.",
+    ]
+    if any(len(one.seeds) < ENOUGH_PAIRS for one in found):
+        notes.append(f"Bootstrap intervals over fewer than {ENOUGH_PAIRS} seeds hold too little, and are not given.")
+    models = {one.model for one in found}
+    aggregated = {(one.model, one.label) for one in found}
+    left_out = {(c.cohort.name, c.variant.label) for c in family.finetuning if c.cohort.name in models} - aggregated
+    if left_out:
+        names = ", ".join(f"{model} {label}" for model, label in sorted(left_out))
+        notes.append(f"Left out, without a seed that was run on all tasks: {names}.")
+    return tuple(notes)
