@@ -23,9 +23,7 @@ def measure(family: str, name: str, *, sequences: int, hardware: Hardware, round
     section = MODELS[family]
     batch = random_batch(section, sequences, LENGTH, VOCABULARY, hardware.device)
     baseline, candidate = (
-        TrainingStep(
-            section.model_copy(update={"activation": ActivationSpec(name=each)}), batch, VOCABULARY, hardware
-        )
+        TrainingStep(section.model_copy(update={"activation": ActivationSpec(name=each)}), batch, VOCABULARY, hardware)
         for each in ("gelu", name)
     )
     comparison = alternate(baseline, candidate, rounds=rounds, device=hardware.device)

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from actbench.bench.growth import command
+from actbench.bench.growth import command, fits
 from actbench.bench.growth.command import Line
 from actbench.store import list_runs
 from actbench.store.atomic import write_json
@@ -65,6 +65,33 @@ class ListPoint:
     def to_json(self) -> dict[str, Any]:
         """JSON data."""
         return {"runs": self.runs, "seconds": self.seconds}
+
+
+@dataclass(frozen=True)
+class Studies:
+    """What happens when there are more runs."""
+
+    points: tuple[StudyPoint, ...]
+    listed: tuple[ListPoint, ...]
+
+    @property
+    def line(self) -> fits.Line:
+        """Through the seconds of the whole studies."""
+        return fits.line([point.runs for point in self.points], [point.whole for point in self.points])
+
+    @property
+    def list_line(self) -> fits.Line:
+        """Through the seconds of listing."""
+        return fits.line([point.runs for point in self.listed], [point.seconds for point in self.listed])
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON data."""
+        return {
+            "points": [point.to_json() for point in self.points],
+            "line": self.line.to_json(),
+            "listed": [point.to_json() for point in self.listed],
+            "list_line": self.list_line.to_json(),
+        }
 
 
 def write_study(folder: Path, runs: int, text: Path, compiled: str = "auto") -> Path:

@@ -66,22 +66,40 @@ class Texts:
 
     points: tuple[TextPoint, ...]
 
-    def exponents(self, quantity: Callable[[TextPoint], float]) -> Exponents:
-        """Of whatever is asked of a point."""
-        return exponents([point.size for point in self.points], [quantity(point) for point in self.points])
+    @property
+    def learnt_time(self) -> Exponents:
+        """Of the seconds, where the tokenizer is learnt too."""
+        return self._exponents(lambda point: point.learnt.seconds)
+
+    @property
+    def learnt_memory(self) -> Exponents:
+        """Of the peak memory, where the tokenizer is learnt too."""
+        return self._exponents(lambda point: point.learnt.peak_bytes)
+
+    @property
+    def given_time(self) -> Exponents:
+        """Of the seconds, with a ready tokenizer."""
+        return self._exponents(lambda point: point.given.seconds)
+
+    @property
+    def given_memory(self) -> Exponents:
+        """Of the peak memory, with a ready tokenizer."""
+        return self._exponents(lambda point: point.given.peak_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """JSON data."""
-        found = {
-            "learnt_seconds": self.exponents(lambda point: point.learnt.seconds),
-            "learnt_memory": self.exponents(lambda point: point.learnt.peak_bytes),
-            "given_seconds": self.exponents(lambda point: point.given.seconds),
-            "given_memory": self.exponents(lambda point: point.given.peak_bytes),
-        }
         return {
             "points": [point.to_json() for point in self.points],
-            "exponents": {name: each.to_json() for name, each in found.items()},
+            "exponents": {
+                "learnt_time": self.learnt_time.to_json(),
+                "learnt_memory": self.learnt_memory.to_json(),
+                "given_time": self.given_time.to_json(),
+                "given_memory": self.given_memory.to_json(),
+            },
         }
+
+    def _exponents(self, quantity: Callable[[TextPoint], float]) -> Exponents:
+        return exponents([point.size for point in self.points], [quantity(point) for point in self.points])
 
 
 def check_room(sizes: Iterable[int]) -> None:
