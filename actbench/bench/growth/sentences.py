@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 from actbench.bench.growth.axes import Axis
@@ -36,15 +37,15 @@ def of_axis(axis: Axis) -> tuple[str, ...]:
 
 def of_texts(texts: Texts) -> tuple[str, ...]:
     """By which powers time and memory grow, and what memory a megabyte of text takes."""
-    first, last = texts.points[0], texts.points[-1]
-    more = last.size - first.size
-    learnt, given = _peaks(more, first.learnt, last.learnt), _peaks(more, first.given, last.given)
+    points = texts.points
+    learnt = _peaks([point.size for point in points], [point.learnt for point in points])
+    given = _peaks([point.size for point in points], [point.given for point in points])
     time, ready = texts.learnt_time, texts.given_time
     return (
-        f"Time grows by the power {_power(time.whole)} of the text's size, {_power(time.last)} between the last two; "
-        f"with a ready tokenizer by {_power(ready.whole)} and {_power(ready.last)}.",
+        f"Time grows by the power {power(time.whole)} of the text's size, {power(time.last)} between the last two; "
+        f"with a ready tokenizer by {power(ready.whole)} and {power(ready.last)}.",
         f"The peak of the process's memory, from the smallest text to the largest: {learnt}; with a ready tokenizer "
-        f"{given}. Before packing began it was {last.given.bytes_before / 1e6:.0f} MB.",
+        f"{given}. Before packing began it was {points[-1].given.bytes_before / 1e6:.0f} MB.",
         "The text is the built-in corpus over and over, where every hundredth word is a made-up one: learning a "
         "tokenizer keeps every different word in memory, with how often it comes.",
         "The first batch puts all sequences of the epoch in order; those after it read their own tokens alone.",
@@ -72,7 +73,7 @@ def _following(axis: Axis) -> str:
     parts = []
     for how, group in groupby(steps, key=lambda step: _how(step[2], step[3])):
         members = list(group)
-        powers = ", ".join(f"{_power(time)} beside {_power(flops)}" for _, _, time, flops in members)
+        powers = ", ".join(f"{power(time)} beside {power(flops)}" for _, _, time, flops in members)
         parts.append(f"from {members[0][0]} to {members[-1][1]} {how} ({powers})")
     return f"Time against the FLOPs, powers from size to size: {'; '.join(parts)}."
 
@@ -90,17 +91,19 @@ def _line(line: Line, scale: float, unit: str, each: str) -> str:
     )
 
 
-def _peaks(more: int, first: Packing, last: Packing) -> str:
-    """`more`: bytes by which the last text is larger."""
-    slope = _number((last.peak_bytes - first.peak_bytes) / more)
-    return f"{first.peak_bytes / 1e6:.0f} to {last.peak_bytes / 1e6:.0f} MB, {slope} MB for each MB of text"
+def _peaks(sizes: Sequence[int], packings: Sequence[Packing]) -> str:
+    """Of all sizes, and what a megabyte of text adds between the last two, which fill every buffer."""
+    first, last = (f"{packing.peak_bytes / 1e6:.0f}" for packing in (packings[0], packings[-1]))
+    added = (packings[-1].peak_bytes - packings[-2].peak_bytes) / (sizes[-1] - sizes[-2])
+    return f"{first} to {last} MB, between the last two {_number(added)} MB for each MB of text"
 
 
 def _number(value: float) -> str:
     return f"{value:.3g}".replace("-", MINUS)
 
 
-def _power(value: float) -> str:
+def power(value: float) -> str:
+    """0.98 or −0.03."""
     return f"{value:.2f}".replace("-", MINUS)
 
 

@@ -24,7 +24,11 @@ def exponents_table(axes: Sequence[Axis]) -> Table:
             UNITS[axis.name],
             f"{axis.values[0]}",
             f"{axis.values[-1]}",
-            *(f"{value:.2f}" for found in (axis.time, axis.flops, axis.memory) for value in (found.whole, found.last)),
+            *(
+                sentences.power(value)
+                for found in (axis.time, axis.flops, axis.memory)
+                for value in (found.whole, found.last)
+            ),
         )
         for axis in axes
     )
@@ -127,7 +131,7 @@ def _row(*cells: str) -> Row:
 
 
 def _from_above(found: Exponents, row: int) -> str:
-    return f"{found.steps[row - 1]:.2f}" if row else NOTHING
+    return sentences.power(found.steps[row - 1]) if row else NOTHING
 
 
 def _digits(value: float) -> str:
