@@ -6,6 +6,7 @@ One of them grows at a time, from the same base: the GPT of recipes/nano/gpt.yam
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import median, quantiles
 from typing import Any
 
@@ -38,28 +39,30 @@ class Shape:
     @property
     def flops(self) -> float:
         """Of a step's matrix products, forward and backward, from the sizes alone."""
-        return self.batch * self.length * self._per_token(self.vocabulary, self.length)
+        return self.batch * self.length * _flops_per_token(self.section(), self.vocabulary, self.length)
 
     @property
     def attention_share(self) -> float:
         """The share of the FLOPs that is attention's own products: what is in a token that grows with the length."""
-        once = self._per_token(self.vocabulary, self.length)
-        return self._per_token(self.vocabulary, 2 * self.length) / once - 1
+        section, once = self.section(), self.flops / (self.batch * self.length)
+        return _flops_per_token(section, self.vocabulary, 2 * self.length) / once - 1
 
     @property
     def head_share(self) -> float:
         """The share of the FLOPs that is the head's: what grows with the vocabulary."""
-        once = self._per_token(self.vocabulary, self.length)
-        return self._per_token(2 * self.vocabulary, self.length) / once - 1
-
-    def _per_token(self, vocabulary: int, length: int) -> float:
-        return float(size(self.section(), vocabulary, length)["flops_per_token"])
+        section, once = self.section(), self.flops / (self.batch * self.length)
+        return _flops_per_token(section, 2 * self.vocabulary, self.length) / once - 1
 
     def step(self, hardware: Hardware) -> TrainingStep:
         """The work of one step."""
         section = self.section()
         batch = random_batch(section, self.batch, self.length, self.vocabulary, hardware.device)
         return TrainingStep(section, batch, self.vocabulary, hardware)
+
+
+@cache
+def _flops_per_token(section: GptSection, vocabulary: int, length: int) -> float:
+    return float(size(section, vocabulary, length)["flops_per_token"])
 
 
 # By name: the sizes, each twice the one before, with the base's among them.

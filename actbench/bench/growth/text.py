@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -28,9 +27,12 @@ def write(documents: Callable[[], Iterable[str]], size: int, path: Path) -> int:
 def _endless(documents: Callable[[], Iterable[str]]) -> Iterator[str]:
     """The documents time after time, every hundredth word a made-up one."""
     letters = random.Random(0)
-    for repetition in itertools.count():
+    place = 0  # of the next made-up word, from the document's beginning
+    while True:
         for document in documents():
             words = document.split(" ")
-            for place in range(repetition % NEW_EVERY, len(words), NEW_EVERY):
+            while place < len(words):
                 words[place] = "".join(letters.choices(ascii_lowercase, k=_LETTERS))
+                place += NEW_EVERY
+            place -= len(words)
             yield " ".join(words)
