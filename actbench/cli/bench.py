@@ -136,7 +136,7 @@ def growth(
 ) -> None:
     """How time and memory grow with width, depth, length and batch, with the text's size and the number of runs.
 
-    Works in temporary folders and leaves no run behind. Everything takes about five minutes on two idle cores.
+    Works in temporary folders and leaves no run behind. Everything takes some minutes on two cores.
 
     Example: actbench bench growth length text --text-mb 10,100,1000
     """
