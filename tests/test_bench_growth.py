@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import fake_runs
 import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
@@ -30,6 +31,8 @@ from actbench.cli import bench
 from actbench.cli.main import app
 from actbench.data import packing
 from actbench.errors import BadInput
+from actbench.store import list_runs
+from actbench.study import load_study
 from actbench.training.hardware import Hardware
 
 EAGER = Hardware("cpu", "fp32", compiled=False, threads=1)
@@ -237,15 +240,35 @@ def test_a_studys_parts_add_up() -> None:
     assert point.whole == point.start + 2 * point.a_run + point.report
 
 
-def test_a_real_study_says_when_its_runs_begin(tmp_path: Path) -> None:
-    text.write(lambda: DOCUMENTS, 60_000, tmp_path / "text.jsonl")
-    (tmp_path / "runs").mkdir()
-    study = studies.write_study(tmp_path, 1, tmp_path / "text.jsonl", compiled="never")
-    point = studies.measure(study, 1, tmp_path / "runs", os.environ)
-    assert 0 < point.start < point.start + point.a_run < point.whole
-    assert point.first_step > 0 and point.other_steps > 0 and point.overhead > 0
-    listed = studies.measure_list(tmp_path / "runs", 3, tmp_path / "listed", os.environ)
-    assert len(list((tmp_path / "listed").iterdir())) == listed.runs == 3 and listed.seconds > 0
+def test_a_study_has_a_run_a_seed(tmp_path: Path) -> None:
+    loaded = load_study(studies.write_study(tmp_path, 3, tmp_path / "text.jsonl"))
+    recipes = [job.recipe for job in loaded.jobs]
+    assert [recipe.seed for recipe in recipes] == [0, 1, 2]
+    assert {recipe.budget.steps for recipe in recipes} == {studies.STEPS}
+    assert {recipe.logging.every_steps for recipe in recipes} == {1}  # the first step is told apart
+
+
+def test_a_study_is_measured_by_what_it_says_and_its_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_runs.pretrain(tmp_path / "runs")
+    asked: list[list[str]] = []
+
+    def run(module: str, arguments: list[str], environment: dict[str, str]) -> list[Line]:
+        asked.append([module, *arguments])
+        return [Line(1.0, "[1/1] a"), Line(60.0, "writing runs/s/report.html"), Line(61.0, "")]
+
+    monkeypatch.setattr(command, "run", run)
+    point = studies.measure(tmp_path / "s.yaml", 1, tmp_path / "runs", os.environ)
+    assert asked == [["actbench", "study", "run", str(tmp_path / "s.yaml"), "--runs", str(tmp_path / "runs")]]
+    rows = [row["seconds"] for row in list_runs(tmp_path / "runs")[0].metrics() if row["kind"] == "train"]
+    assert (point.first_step, point.other_steps) == (rows[0], rows[-1] - rows[0])
+
+
+def test_a_list_reads_so_many_runs(tmp_path: Path) -> None:
+    fake_runs.pretrain(tmp_path / "runs")
+    for number in (1, 3):
+        listed = studies.measure_list(tmp_path / "runs", number, tmp_path / "listed", os.environ)
+        assert listed.runs == number and listed.seconds > 0
+        assert [run.status for run in list_runs(tmp_path / "listed")] == ["finished"] * number
 
 
 def test_the_first_study_does_not_count(monkeypatch: pytest.MonkeyPatch, small: running.Sizes) -> None:
