@@ -46,8 +46,9 @@ def of_texts(texts: Texts) -> tuple[str, ...]:
         f"with a ready tokenizer by {power(ready.whole)} and {power(ready.last)}.",
         f"The peak of the process's memory, from the smallest text to the largest: {learnt}; with a ready tokenizer "
         f"{given}. Before packing began it was {points[-1].given.bytes_before / 1e6:.0f} MB.",
-        "The text is the built-in corpus over and over, where every hundredth word is a made-up one: learning a "
-        "tokenizer keeps every different word in memory, with how often it comes.",
+        "The text is the built-in corpus over and over, where every hundredth word is a made-up one. Learning a "
+        "tokenizer keeps every different word in memory, with how often it comes; packing keeps the tokens of words it "
+        "has seen, and empties that table when it is full.",
         "The first batch puts all sequences of the epoch in order; those after it read their own tokens alone.",
     )
 

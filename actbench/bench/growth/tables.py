@@ -69,8 +69,8 @@ def axis_table(axis: Axis) -> Table:
 def text_table(texts: Texts) -> Table:
     """A row a text, with the tokenizer learnt from it and with a ready one."""
     titles = (
-        *("MB of text", "tokens", "packing: s", "us a token", "peak memory"),
-        *("with a ready tokenizer: s", "us a token", "peak memory", "first batch: ms", "later ones: us a token"),
+        *("MB of text", "tokens", "packing: s", "µs a token", "peak memory"),
+        *("with a ready tokenizer: s", "µs a token", "peak memory", "first batch: ms", "later ones: µs a token"),
     )
     rows = tuple(
         _row(
