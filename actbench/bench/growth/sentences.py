@@ -58,7 +58,8 @@ def of_studies(studies: Studies) -> tuple[str, ...]:
     return (
         _line(studies.line, 1, "s", "run"),
         "A run's first step compiles, or finds what was compiled before; all else in a run is its process, planning, "
-        "building the model, validating and saving.",
+        "building the model, validating and saving. The first run's share also has the imports that later ones are "
+        "given ready-made.",
     )
 
 
@@ -100,7 +101,7 @@ def _peaks(sizes: Sequence[int], packings: Sequence[Packing]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", MINUS)
+    return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", MINUS)
 
 
 def power(value: float) -> str:

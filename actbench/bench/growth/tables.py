@@ -118,8 +118,8 @@ def study_table(studies: Studies) -> Table:
 def list_table(studies: Studies) -> Table:
     """A row a number of runs."""
     rows = tuple(_row(f"{point.runs:,}", f"{point.seconds:.2f}") for point in studies.listed)
-    titles = ("runs in the folder", "seconds")
-    return Table("actbench runs list against the number of runs", _columns(titles), rows, sentences.of_list(studies))
+    titles = ("runs in the folder", "runs list: s")
+    return Table("Listing runs", _columns(titles), rows, sentences.of_list(studies))
 
 
 def _columns(titles: Sequence[str]) -> tuple[Column, ...]:
