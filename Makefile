@@ -21,8 +21,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 reproduce: $(INSTALLED)  ## Train, fine-tune and compare all activations at nano scale; report in runs/reproduce/
 	$(BIN)/actbench study run recipes/studies/reproduce.yaml
 
+BENCH := $(BIN)/actbench bench
+
 bench: $(INSTALLED)  ## Measure what things cost; tables in docs/performance.md
-	$(BIN)/actbench bench activations --peers --in-model -o docs/performance.md -o benchmarks/activations.json
+	$(BENCH) activations --peers --in-model -o docs/performance.md -o benchmarks/activations.json
+	$(BENCH) step --recipe recipes/nano/bert.yaml -o docs/performance.md -o benchmarks/step-bert-nano.json
+	$(BENCH) step --recipe recipes/nano/gpt.yaml -o docs/performance.md -o benchmarks/step-gpt-nano.json
+	$(BENCH) peers $(if $(GLUE),--glue $(GLUE)) -o docs/performance.md -o benchmarks/peers.json
+	$(BENCH) growth -o docs/performance.md -o benchmarks/growth.json
 
 docs: $(INSTALLED)  ## Write docs/activations.md and its figures from the registry
 	$(BIN)/python -m actbench.report.catalogue docs

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from actbench import activations
 from actbench.activations import Activation
 from actbench.bench import alternate as alternating
+from actbench.bench import training_step
 from actbench.bench.activations import steps
 from actbench.bench.activations.alone import compare, has_target, measure
 from actbench.bench.activations.cells import FUNCTION_LIMITS, Cell, Limits
 from actbench.bench.activations.peers import LigerFormula
 from actbench.bench.alternate import Comparison, alternate
 from actbench.bench.memory import peak_memory
+from actbench.bench.training_step import random_batch
 from actbench.config.schema import BertSection, GptSection
 from actbench.training import hardware
 
@@ -225,13 +227,14 @@ SMALL = {"bert": BertSection(family="bert", **SIZE), "gpt": GptSection(family="g
 @pytest.mark.parametrize("family", SMALL)
 def test_a_step_trains_the_model_coefficients_included(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
     models = []
-    monkeypatch.setattr(steps, "build", lambda *a, build=steps.build, **k: models.append(build(*a, **k)) or models[-1])
+    real = training_step.build
+    monkeypatch.setattr(training_step, "build", lambda *a, **k: models.append(real(*a, **k)) or models[-1])
     monkeypatch.setattr(steps, "MODELS", SMALL)
     cell = steps.measure(family, "raf", sequences=2, hardware=EAGER, rounds=2)
     assert (cell.kind, cell.shape, cell.mode, cell.dtype) == (f"{family} step", (2, 128), "eager", "fp32")
     gelu, raf = models
     assert [m.layers[0].feed_forward.activation.name for m in models] == ["gelu", "raf"]
-    fresh = steps.build(raf_section(family), steps.VOCABULARY, steps.LENGTH, seed=0)
+    fresh = real(raf_section(family), steps.VOCABULARY, steps.LENGTH, seed=0)
     for name, parameter in fresh.named_parameters():
         if "pooler" not in name:
             assert not torch.equal(parameter, raf.get_parameter(name)), name
@@ -244,7 +247,7 @@ def raf_section(family: str) -> Any:
 
 def test_a_random_batch_is_the_same_each_time_and_masked_for_bert() -> None:
     for section in SMALL.values():
-        first, second = steps.random_batch(section, 3), steps.random_batch(section, 3)
+        first, second = (random_batch(section, 3, 128, 500) for _ in range(2))
         assert all(torch.equal(first[key], second[key]) for key in first)
-        assert first["tokens"].shape == (3, steps.LENGTH)
-    assert steps.random_batch(SMALL["bert"], 3)["masked"].shape == (3, round(0.15 * 126))
+        assert first["tokens"].shape == (3, 128)
+    assert random_batch(SMALL["bert"], 3, 128, 500)["masked"].shape == (3, round(0.15 * 126))

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from conftest import COMMAND
 
+from actbench.bench.growth import studies
+
 
 @pytest.fixture
 def study(tmp_path, tiny_recipe):
@@ -53,6 +55,8 @@ def test_a_failing_run_stops_no_other(actbench, study, tmp_path):
     path = study(experiments=[{"recipe": "gpt.yaml", "axes": axes}])
     done = actbench("study", "run", path, check=1)
     assert "finite" in done.stderr
+    said = done.stderr.splitlines()  # `bench growth` tells a study's parts by these lines
+    assert [len(list(filter(line.match, said))) for line in (studies.RUN_BEGINS, studies.REPORT_BEGINS)] == [2, 1]
     statuses = sorted(row["status"] for row in json.loads(actbench("runs", "list", "--json").stdout)["runs"])
     assert statuses == ["failed", "finished"]
     assert (tmp_path / "runs" / "small" / "report.html").exists()

@@ -1,10 +1,10 @@
-"""Two ways of doing a piece of work, measured in turn, so that whatever slows the machine down slows both."""
+"""Ways of doing a piece of work, measured in turn, so that whatever slows the machine down slows all."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
@@ -41,12 +41,10 @@ class Comparison:
 
 def alternate(baseline: Work, candidate: Work, *, rounds: int, device: str) -> Comparison:
     """Calls baseline, candidate, baseline, candidate, ... and compares them. Needs two rounds at least."""
-    for _ in range(WARM_UP):
-        baseline()
-        candidate()
-    memory = [peak_memory(work, device) for work in (baseline, candidate)]
-    calls = max(1, math.ceil(SHORTEST / max(1e-9, _seconds(baseline, 1, device))))
-    pairs = [(_seconds(baseline, calls, device), _seconds(candidate, calls, device)) for _ in range(rounds)]
+    works = (baseline, candidate)
+    memory = warm_up(works, device)
+    calls = calls_in_a_round(baseline, device)
+    pairs = take_turns(works, (calls, calls), rounds=rounds, device=device)
     ratios = [candidate_time / baseline_time for baseline_time, candidate_time in pairs]
     first, _, third = quantiles(ratios, n=4, method="inclusive")
     return Comparison(
@@ -57,6 +55,26 @@ def alternate(baseline: Work, candidate: Work, *, rounds: int, device: str) -> C
         memory_bytes=memory[1],
         baseline_memory_bytes=memory[0],
     )
+
+
+def warm_up(works: Sequence[Work], device: str) -> list[int]:
+    """Calls each a few times, in turn, and returns the peak of each one's memory above what was held before."""
+    for _ in range(WARM_UP):
+        for work in works:
+            work()
+    return [peak_memory(work, device) for work in works]
+
+
+def calls_in_a_round(work: Work, device: str) -> int:
+    """How often to call it for one measurement, by how long it takes."""
+    return max(1, math.ceil(SHORTEST / max(1e-9, _seconds(work, 1, device))))
+
+
+def take_turns(works: Sequence[Work], calls: Sequence[int], *, rounds: int, device: str) -> list[tuple[float, ...]]:
+    """Seconds of a call of each work in every round: first, second, ..., last, first, ..."""
+    return [
+        tuple(_seconds(work, times, device) for work, times in zip(works, calls, strict=True)) for _ in range(rounds)
+    ]
 
 
 def _seconds(work: Work, calls: int, device: str) -> float:

@@ -123,6 +123,33 @@ def step(
     _tell(results, output or [], as_json)
 
 
+@app.command()
+def growth(
+    part: Annotated[
+        list[str] | None, typer.Argument(help="width, depth, length, batch, text, studies. Default: all.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="How often the sizes of a step take turns.")] = 7,
+    text_mb: Annotated[str, typer.Option(help="Sizes of the texts to pack, in MB.")] = "1,4,16,64",
+    runs: Annotated[str, typer.Option(help="Numbers of runs in the studies.")] = "1,2,4,8",
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How time and memory grow with width, depth, length and batch, with the text's size and the number of runs.
+
+    Works in temporary folders and leaves no run behind. Everything takes some minutes on two cores.
+
+    Example: actbench bench growth length text --text-mb 10,100,1000
+    """
+    from actbench.bench import output as files
+    from actbench.bench.growth.request import request
+
+    wanted = request(part or [], rounds, text_mb, runs)
+    files.check(output or [], "growth")
+    from actbench.bench.growth.run import run
+
+    _tell(run(wanted, command=_command(), say=say), output or [], as_json)
+
+
 def _command() -> str:
     return f"actbench {shlex.join(sys.argv[1:])}"
 

@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from actbench.bench import machine
-from actbench.bench.memory import QUIET, peak_seen
+from actbench.bench.memory import QUIET, held_bytes, peak_seen
 from actbench.bench.step.clock import Clock
 from actbench.bench.step.kernels import Breakdown, breakdown
 from actbench.bench.step.peak import Peak, measured_peak
@@ -91,7 +91,7 @@ def _profiled(planned: Plan, stop: Stop) -> tuple[Breakdown, int, int]:
         nonlocal held, before, above
         if step == WARM_UP:
             module.optimizer.zero_grad()  # the profiler sees memory freed only if it saw it allocated
-            held = _held(module)
+            held = held_bytes(module, module.optimizer)
             if device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
                 before = torch.cuda.memory_allocated()
@@ -103,13 +103,6 @@ def _profiled(planned: Plan, stop: Stop) -> tuple[Breakdown, int, int]:
     with _named_kernels(planned.hardware.compiled):
         train(planned, WARM_UP + PROFILED, clock, stop, after_step)
     return breakdown(profiler, device, PROFILED, sum(clock.wholes[WARM_UP:])), held, held + above
-
-
-def _held(module: TimedModule) -> int:
-    tensors = [*module.parameters(), *module.buffers()]
-    for state in module.optimizer.state.values():
-        tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
-    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
 
 def _named_kernels(compiled: bool) -> contextlib.AbstractContextManager:
