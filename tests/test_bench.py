@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from actbench import activations
 from actbench.activations import Activation
 from actbench.bench import alternate as alternating
+from actbench.bench import loop
 from actbench.bench.activations import steps
 from actbench.bench.activations.alone import compare, has_target, measure
 from actbench.bench.activations.cells import FUNCTION_LIMITS, Cell, Limits
@@ -244,7 +245,7 @@ def raf_section(family: str) -> Any:
 
 def test_a_random_batch_is_the_same_each_time_and_masked_for_bert() -> None:
     for section in SMALL.values():
-        first, second = steps.random_batch(section, 3), steps.random_batch(section, 3)
+        first, second = (loop.random_batch(section, 50, 3, 20) for _ in range(2))
         assert all(torch.equal(first[key], second[key]) for key in first)
-        assert first["tokens"].shape == (3, steps.LENGTH)
-    assert steps.random_batch(SMALL["bert"], 3)["masked"].shape == (3, round(0.15 * 126))
+        assert first["tokens"].shape == (3, 20)
+    assert loop.random_batch(SMALL["bert"], 50, 3, 20)["masked"].shape == (3, round(0.15 * 18))

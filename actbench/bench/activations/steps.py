@@ -5,20 +5,14 @@ Forward, backward, clipping and AdamW, in the precision and with the compiler th
 
 from __future__ import annotations
 
-from itertools import count
-
-import numpy as np
-from torch import nn
-
 from actbench import activations
+from actbench.bench import loop
 from actbench.bench.activations.alone import has_target
 from actbench.bench.activations.cells import STEP_LIMITS, Cell
 from actbench.bench.alternate import Work, alternate
 from actbench.config.schema import ActivationSpec, BertSection, GptSection, OptimizerSection
-from actbench.data.batches import Batch, CausalSequences, MaskedSequences, Sequences
-from actbench.data.masking import Masking
+from actbench.data.batches import Batch
 from actbench.nn.build import build
-from actbench.nn.dropout import set_keys
 from actbench.training.hardware import Hardware, compile_blocks
 from actbench.training.optimizer import make_optimizer
 
@@ -33,7 +27,7 @@ DEFAULT = ("raf", "poly_relu", "poly_norm")
 def measure(family: str, name: str, *, sequences: int, hardware: Hardware, rounds: int) -> Cell:
     """A step of "bert" or "gpt" with the activation `name` in every feed-forward block, as a ratio to GELU's."""
     section = MODELS[family]
-    batch = {key: value.to(hardware.device) for key, value in random_batch(section, sequences).items()}
+    batch = loop.random_batch(section, VOCABULARY, sequences, LENGTH)
     baseline, candidate = (
         training_step(section.model_copy(update={"activation": ActivationSpec(name=each)}), batch, hardware)
         for each in ("gelu", name)
@@ -53,24 +47,4 @@ def training_step(section: BertSection | GptSection, batch: Batch, hardware: Har
     optimizer = make_optimizer(model, settings)
     if hardware.compiled:
         compile_blocks(model)
-    steps = count()
-
-    def work() -> None:
-        set_keys(model, 0, next(steps))
-        with hardware.autocast():
-            loss = model(**batch)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm or float("inf"))
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return work
-
-
-def random_batch(section: BertSection | GptSection, sequences: int) -> Batch:
-    """Random tokens, masked for BERT, the same in every call."""
-    tokens = np.random.default_rng(0).integers(0, VOCABULARY, sequences * LENGTH + 1)
-    source: Sequences = CausalSequences(tokens, LENGTH)
-    if isinstance(section, BertSection):
-        source = MaskedSequences(tokens, LENGTH, 0, 1, Masking(section.mask_fraction, 2, VOCABULARY))
-    return source.batch(np.arange(sequences), [("bench", sample) for sample in range(sequences)])
+    return loop.training_step(model, optimizer, batch, hardware, settings.clip_norm)
