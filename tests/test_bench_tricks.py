@@ -8,6 +8,8 @@ import json
 import math
 import os
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +32,7 @@ from actbench.bench.tricks.measure import Outcome, largest_difference, training
 from actbench.bench.tricks.results import Results
 from actbench.bench.tricks.run import run
 from actbench.config.schema import Recipe
-from actbench.errors import BadInput
+from actbench.errors import BadInput, Interrupted
 from actbench.nn.attention import Attention
 from actbench.nn.dropout import Dropout, set_keys
 from actbench.training.hardware import Hardware
@@ -217,6 +219,7 @@ def test_torchs_attention_is_the_same_function_of_a_mask_and_of_some_positions()
 
 def test_the_time_without_is_the_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "hardware", lambda: EAGER)
+    said: list[str] = []
     slow = replace(named("bias-after"), without=Plain({nn.LayerNorm: Slow}), tolerance=1.0)
     broken = replace(slow, name="broken", without=Plain(optimizer=lambda _: 1 / 0))  # type: ignore[arg-type, return-value]
     sizes = replace(SIZES, n_layers=1)
@@ -229,18 +232,20 @@ def test_the_time_without_is_the_candidates(monkeypatch: pytest.MonkeyPatch) -> 
     assert "broken" in found.to_text(200) and "no compiler found" in found.to_markdown()
 
 
-said: list[str] = []
-
-
 class Slow(nn.LayerNorm):
     """Takes its time, and memory that nobody needs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        import time
-
         time.sleep(0.03)
         waste = torch.ones(1 << 22)
         return super().forward(x) + 0 * waste[0]
+
+
+def test_a_signal_is_no_failure_of_a_trick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "hardware", lambda: EAGER)
+    killed = replace(named("bias-after"), without=Plain(optimizer=lambda _: signal.raise_signal(signal.SIGTERM)))
+    with pytest.raises(Interrupted):
+        run([killed], ["gpt"], sizes=replace(SIZES, n_layers=1), rounds=2, command="it", say=lambda _: None)
 
 
 def test_what_training_does_not_do_here_is_left_out_with_the_reason() -> None:
