@@ -27,6 +27,7 @@ PROGRAMS: dict[str, tuple[str, type[orders.Order]]] = {
     "step-memory-kept": (f"{TRICKS}:memory_kept", orders.PretrainOrder),
     "step-memory-returned": (f"{TRICKS}:memory_returned", orders.PretrainOrder),
     "step-quiet-trainer": (f"{TRICKS}:quiet_trainer", orders.PretrainOrder),
+    "step-gradients-held": (f"{TRICKS}:gradients_held", orders.PretrainOrder),
     "step-default-trainer": (f"{TRICKS}:default_trainer", orders.PretrainOrder),
 }
 

@@ -181,6 +181,13 @@ TRICKS: tuple[Trick, ...] = (
         needs=("cpu",),
     ),
     Trick(
+        "gradients-let-go",
+        "gradients end with their step",
+        "Lightning holds them through the next forward pass",
+        Processes("step-quiet-trainer", "step-gradients-held"),
+        tolerance=0.0,
+    ),
+    Trick(
         "quiet-trainer",
         "Lightning's Trainer without what actbench does itself",
         "the Trainer as it is by default",

@@ -47,6 +47,18 @@ def default_trainer(order: PretrainOrder, gate: Gate) -> Report:
     return _fit(order, gate, default)
 
 
+def gradients_held(order: PretrainOrder, gate: Gate) -> Report:
+    """actbench's own, but gradients live through the next forward pass, as Lightning has it."""
+    keep_freed_memory()
+    from actbench.training.module import PretrainModule
+    from actbench.training.trainer import pl, quiet_trainer
+
+    class Holding(PretrainModule):
+        optimizer_step = pl.LightningModule.optimizer_step
+
+    return _fit(order, gate, quiet_trainer, Holding)
+
+
 def _steps(order: PretrainOrder, gate: Gate) -> Report:
     from actbench.bench import machine
     from actbench.bench.tricks.catalogue import Plain
@@ -60,8 +72,8 @@ def _steps(order: PretrainOrder, gate: Gate) -> Report:
     return Report(loss=last_quarter(losses))
 
 
-def _fit(order: PretrainOrder, gate: Gate, make: Any) -> Report:
-    """Pre-training's module on one batch, by a Trainer; the report has the mean of all losses."""
+def _fit(order: PretrainOrder, gate: Gate, make: Any, kind: Any = None) -> Report:
+    """Pre-training's module, or another kind of it, on one batch, by a Trainer; reports the mean of all losses."""
     from actbench.bench import loop, machine
     from actbench.nn.build import build
     from actbench.training.hardware import compile_blocks
@@ -72,7 +84,7 @@ def _fit(order: PretrainOrder, gate: Gate, make: Any) -> Report:
     model = build(recipe.model, vocabulary, batch.length, recipe.seed)
     if hardware.compiled:
         compile_blocks(model)
-    module = PretrainModule(model, recipe)
+    module = (kind or PretrainModule)(model, recipe)
     gate.follow_optimizers()
     trainer = make(hardware, max_steps=recipe.budget.steps, max_epochs=-1)
     trainer.fit(module, repeat(loop.random_batch(recipe.model, vocabulary, batch.sequences, batch.length)))
