@@ -137,7 +137,7 @@ def tricks(
 ) -> None:
     """What each trick of the training step buys: the same step with and without it, in turn.
 
-    Everything takes about six minutes on two cores.
+    Everything takes several minutes on two cores, most of them the compiler's.
 
     Example: actbench bench tricks loss-by-parts fused-adamw --models gpt --sequences 64 --rounds 10
     """

@@ -50,6 +50,7 @@ class Trick:
 
     what, instead: the trick and its plain form, in words.
     tolerance: the largest relative difference between losses with and without it; 0: they agree to the last bit.
+    models: those that have it; of what does not depend on the model, one.
     other_masks: without it dropout drops other elements, or a step has others to drop from.
     changes: of the model, where it is a trick for some models only.
     needs: "compiler"; "cpu", where other devices have nothing of the kind; "bf16", where it is the faster precision.
@@ -178,6 +179,7 @@ TRICKS: tuple[Trick, ...] = (
         "freed memory is kept, pages are small",
         Processes("step-memory-kept", "step-memory-kept", {HUGE_PAGES: "0"}),
         tolerance=0.0,
+        models=("gpt",),
         needs=("cpu",),
     ),
     Trick(
@@ -186,6 +188,7 @@ TRICKS: tuple[Trick, ...] = (
         "Lightning holds them through the next forward pass",
         Processes("step-quiet-trainer", "step-gradients-held"),
         tolerance=0.0,
+        models=("gpt",),
     ),
     Trick(
         "quiet-trainer",
@@ -193,6 +196,7 @@ TRICKS: tuple[Trick, ...] = (
         "the Trainer as it is by default",
         Processes("step-quiet-trainer", "step-default-trainer"),
         tolerance=0.0,
+        models=("gpt",),
     ),
 )
 
