@@ -29,6 +29,7 @@ bench: $(INSTALLED)  ## Measure what things cost; tables in docs/performance.md
 	$(BENCH) step --recipe recipes/nano/gpt.yaml -o docs/performance.md -o benchmarks/step-gpt-nano.json
 	$(BENCH) peers $(if $(GLUE),--glue $(GLUE)) -o docs/performance.md -o benchmarks/peers.json
 	$(BENCH) growth -o docs/performance.md -o benchmarks/growth.json
+	$(BENCH) tricks -o docs/performance.md -o benchmarks/tricks.json
 
 docs: $(INSTALLED)  ## Write docs/activations.md and its figures from the registry
 	$(BIN)/python -m actbench.report.catalogue docs

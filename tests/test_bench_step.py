@@ -146,7 +146,8 @@ def test_what_starts_frozen_is_measured_as_it_learns(tiny_recipe: Write) -> None
 
     def look(module: TimedModule, step: int) -> None:
         coefficients = module.model.layers[0].feed_forward.activation.parameters()
-        seen.extend(p.grad is not None and bool(p.grad.any()) for p in coefficients)
+        moments = (module.optimizer.state.get(p, {}).get("exp_avg") for p in coefficients)
+        seen.extend(moment is not None and bool(moment.any()) for moment in moments)
 
     changes = ("model.activation.name=raf", "optimizer.activation.unfreeze_after=9")
     train(planned(tiny_recipe(), *changes), 1, Clock("cpu"), Stop(), look)

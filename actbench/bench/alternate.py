@@ -12,7 +12,7 @@ import torch
 
 from actbench.bench.memory import peak_memory
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 WARM_UP = 3  # calls of each side before any is measured; the first one compiles
 SHORTEST = 0.005  # seconds: what is faster is called several times for one measurement

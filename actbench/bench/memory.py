@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 QUIET = "99"  # the profiler's library reads its log level from the environment when it is first used
 
 
-def peak_memory(work: Callable[[], None], device: str) -> int:
+def peak_memory(work: Callable[[], object], device: str) -> int:
     """Bytes of tensors that `work` holds at its peak, above what was held before it began.
 
     On a CPU, the running sum of what PyTorch's profiler saw allocated and freed. What a kernel takes for itself, past

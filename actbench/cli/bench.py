@@ -150,6 +150,36 @@ def growth(
     _tell(run(wanted, command=_command(), say=say), output or [], as_json)
 
 
+def tricks(
+    name: Annotated[list[str] | None, typer.Argument(help="Tricks, as in loss-by-parts. Default: all.")] = None,
+    models: Annotated[str, typer.Option(help="In which models: bert, gpt.")] = "bert,gpt",
+    layers: Annotated[int, typer.Option(min=1, help="Of either model.")] = 4,
+    width: Annotated[int, typer.Option(min=8, help="Of either model, a multiple of 8.")] = 256,
+    vocabulary: Annotated[int, typer.Option(min=300, help="How many tokens there are.")] = 8192,
+    sequences: Annotated[int, typer.Option(min=1, help="Sequences in a step, of 128 tokens each.")] = 16,
+    rounds: Annotated[int, typer.Option(min=2, help="How often a step with and one without take turns.")] = 5,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What each trick of the training step buys: the same step with and without it, in turn.
+
+    Everything takes several minutes on two cores, most of them the compiler's.
+
+    Example: actbench bench tricks loss-by-parts fused-adamw --models gpt --sequences 64 --rounds 10
+    """
+    from actbench.bench import output as files
+    from actbench.bench.tricks.catalogue import chosen
+
+    wanted, families = chosen(name or [], models, width)
+    files.check(output or [], "tricks")
+    from actbench.bench.peers.prepare import Sizes
+    from actbench.bench.tricks.run import run
+
+    sizes = Sizes(n_layers=layers, d_model=width, d_ff=4 * width, vocabulary=vocabulary, sequences=sequences)
+    results = run(wanted, families, sizes=sizes, rounds=rounds, command=_command(), say=say)
+    _tell(results, output or [], as_json)
+
+
 def _command() -> str:
     return f"actbench {shlex.join(sys.argv[1:])}"
 

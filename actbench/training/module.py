@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -57,6 +58,13 @@ class PretrainModule(pl.LightningModule):
         """Clips the gradient by its norm over all parameters."""
         limit = self.recipe.optimizer.clip_norm
         self.grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit or float("inf"))
+
+    def optimizer_step(
+        self, epoch: int, batch_index: int, optimizer: Any, closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Lets go of the gradients once they are used; Lightning would hold them through the next forward pass."""
+        super().optimizer_step(epoch, batch_index, optimizer, closure)
+        self.optimizer_zero_grad(epoch, batch_index, optimizer)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; the rates follow the budget, set before each step."""

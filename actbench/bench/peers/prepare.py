@@ -58,6 +58,28 @@ class Sizes:
     text_bytes: int = 8_000_000
     corpus: Corpus = BUILTIN
 
+    def recipe(self, family: str, steps: int) -> Recipe:
+        """The "bert" or "gpt" of these sizes, trained for so many steps."""
+        size: dict[str, Any] = {
+            "n_layers": self.n_layers, "d_model": self.d_model, "n_heads": self.n_heads, "d_ff": self.d_ff,
+            "dropout": self.dropout,
+        }  # fmt: skip
+        bert = family == "bert"
+        return Recipe(
+            name=f"bench-{family}",
+            model=BertSection(family="bert", **size) if bert else GptSection(family="gpt", layout="gpt2", **size),
+            corpus=self.corpus,
+            tokenizer=TokenizerSection(kind="wordpiece" if bert else "byte_bpe", vocab_size=self.vocabulary),
+            batch=BatchSection(sequences=self.sequences, length=self.length),
+            budget=BudgetSection(steps=steps),
+            optimizer=OptimizerSection(lr=self.lr),
+            schedule=ScheduleSection(kind="constant", warmup_fraction=0.0),
+            hardware=HardwareSection(device="cuda" if machine.hardware().device == "cuda" else "cpu"),
+            validation=ValidationSection(sequences=self.sequences, every_steps=NEVER),
+            checkpoint=CheckpointSection(every_steps=NEVER),
+            logging=LoggingSection(every_steps=1),
+        )
+
 
 @dataclass(frozen=True)
 class Job:
@@ -87,7 +109,7 @@ class Workshop:
 
     def _pretraining(self, pair: Pair, steps: int) -> tuple[Order, float]:
         self._tokens(pair.subject)  # packed here, if they are not yet, and not in the time of one side
-        recipe = self._recipe(pair.subject, steps)
+        recipe = self.sizes.recipe(pair.subject, steps)
         order = PretrainOrder(folder=self.folder, recipe=recipe, bf16_and_compile=pair.compiles)
         return order, recipe.tokens_per_step
 
@@ -120,30 +142,8 @@ class Workshop:
         length = self.sizes.length
         return PackOrder(folder=self.folder, text=text, tokenizer=tokenizer, length=length, times=steps), size / 1e6
 
-    def _recipe(self, family: str, steps: int) -> Recipe:
-        """The model of these sizes, trained for so many steps."""
-        s = self.sizes
-        size: dict[str, Any] = {
-            "n_layers": s.n_layers, "d_model": s.d_model, "n_heads": s.n_heads, "d_ff": s.d_ff, "dropout": s.dropout
-        }  # fmt: skip
-        bert = family == "bert"
-        return Recipe(
-            name=f"bench-{family}",
-            model=BertSection(family="bert", **size) if bert else GptSection(family="gpt", layout="gpt2", **size),
-            corpus=s.corpus,
-            tokenizer=TokenizerSection(kind="wordpiece" if bert else "byte_bpe", vocab_size=s.vocabulary),
-            batch=BatchSection(sequences=s.sequences, length=s.length),
-            budget=BudgetSection(steps=steps),
-            optimizer=OptimizerSection(lr=s.lr),
-            schedule=ScheduleSection(kind="constant", warmup_fraction=0.0),
-            hardware=HardwareSection(device="cuda" if machine.hardware().device == "cuda" else "cpu"),
-            validation=ValidationSection(sequences=s.sequences, every_steps=NEVER),
-            checkpoint=CheckpointSection(every_steps=NEVER),
-            logging=LoggingSection(every_steps=1),
-        )
-
     def _tokens(self, family: str) -> packing.TokenData:
-        recipe = self._recipe(family, 1)
+        recipe = self.sizes.recipe(family, 1)
         return packing.prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, self.say)
 
     @cached_property
@@ -151,7 +151,7 @@ class Workshop:
         """A BERT to fine-tune, trained for a moment: its speed is what counts, and that both sides start from it."""
         self.say(f"pre-training a BERT to fine-tune, {self.sizes.pretraining_steps} steps")
         self._tokens("bert")
-        order = PretrainOrder(folder=self._new_folder(), recipe=self._recipe("bert", self.sizes.pretraining_steps))
+        order = PretrainOrder(folder=self._new_folder(), recipe=self.sizes.recipe("bert", self.sizes.pretraining_steps))
         with Side("actbench-pretrain", order, self.environment) as side:
             side.first_step()
             run = side.finish().run

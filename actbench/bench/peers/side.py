@@ -13,7 +13,7 @@ from importlib import import_module
 from actbench.bench.peers import orders
 from actbench.bench.peers.gate import Gate
 
-HERE = "actbench.bench.peers"
+HERE, TRICKS = "actbench.bench.peers", "actbench.bench.tricks.sides"
 
 # By name: the function, given its order and the gate, and the order's kind.
 PROGRAMS: dict[str, tuple[str, type[orders.Order]]] = {
@@ -24,6 +24,11 @@ PROGRAMS: dict[str, tuple[str, type[orders.Order]]] = {
     "hf-finetune": (f"{HERE}.hugging_face:finetune", orders.FinetuneOrder),
     "datasets-pack": (f"{HERE}.datasets_map:pack", orders.PackOrder),
     "loop-pretrain": (f"{HERE}.plain_loop:pretrain", orders.PretrainOrder),
+    "step-memory-kept": (f"{TRICKS}:memory_kept", orders.PretrainOrder),
+    "step-memory-returned": (f"{TRICKS}:memory_returned", orders.PretrainOrder),
+    "step-quiet-trainer": (f"{TRICKS}:quiet_trainer", orders.PretrainOrder),
+    "step-gradients-held": (f"{TRICKS}:gradients_held", orders.PretrainOrder),
+    "step-default-trainer": (f"{TRICKS}:default_trainer", orders.PretrainOrder),
 }
 
 

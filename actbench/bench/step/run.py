@@ -90,7 +90,6 @@ def _profiled(planned: Plan, stop: Stop) -> tuple[Breakdown, int, int]:
     def after_step(module: TimedModule, step: int) -> None:
         nonlocal held, before, above
         if step == WARM_UP:
-            module.optimizer.zero_grad()  # the profiler sees memory freed only if it saw it allocated
             held = held_bytes(module, module.optimizer)
             if device == "cuda":
                 torch.cuda.reset_peak_memory_stats()

@@ -1,0 +1,102 @@
+"""The plain forms of what the training step does by a trick: how it would be written without a thought for speed.
+
+Each module stands in for the class that it extends, with the same parameters. Shapes: B batch, T time, M positions
+wanted, N tokens scored, D model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from actbench.nn.attention import Attention, pick
+from actbench.nn.bert import Bert
+from actbench.nn.dropout import Dropout, _drop, _index
+from actbench.nn.loss import CrossEntropy, CrossEntropyPart
+from actbench.training import hardware
+
+
+class WholeLogits(CrossEntropy):
+    """All logits at once, and autograd's own gradient."""
+
+    def forward(self, hidden: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(N, D), (N,), (V, D), (V,) -> nats."""
+        (loss,) = self.part(hidden, targets, weight, bias, 1.0)
+        return loss
+
+
+class WholeLogitsPart(CrossEntropyPart):
+    """The formula of WholeLogits, where training compiles it."""
+
+    def forward(
+        self, hidden: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None, scale: float
+    ) -> tuple[Tensor, ...]:
+        """(N, D), (N,) -> the mean loss alone, times `scale`."""
+        return (F.cross_entropy(F.linear(hidden, weight, bias).float(), targets) * scale,)
+
+
+class TorchDropout(Dropout):
+    """torch's dropout, which draws from torch's generator."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(...) -> (...)."""
+        return F.dropout(x, self.p, self.training)
+
+
+class KeptMask(Dropout):
+    """The same masks, kept for the backward pass: what autograd does with the formula."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(...) -> (...)."""
+        return _drop(x, _index(x) ^ self.key, self.p) if self.active else x
+
+
+class WholeLastBlock(Bert):
+    """The last block works at all positions, as the others do."""
+
+    def encode(
+        self, tokens: Tensor, segments: Tensor | None = None, mask: Tensor | None = None, at: Tensor | None = None
+    ) -> Tensor:
+        """Token ids (B, T) -> hidden states (B, T, D), or (B, M, D) of the positions `at` (B, M)."""
+        x = super().encode(tokens, segments, mask)
+        return x if at is None else pick(x, at)
+
+
+class TorchAttention(Attention):
+    """torch's own function for attention, whatever else is the case."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend."""
+        B, T, D = x.shape
+        q, k, v = self.qkv(x).view(B, T, 3, self.n_heads, D // self.n_heads).unbind(2)
+        q, k, v = (y.transpose(1, 2) for y in (q if at is None else pick(q, at), k, v))
+        if self.rotary is not None:
+            q, k = self.rotary(q), self.rotary(k)
+        y = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=None if mask is None else mask[:, None, None, :],
+            dropout_p=self.dropout.p if self.dropout.active else 0.0,
+            is_causal=self.causal,
+        )
+        return self.output(y.transpose(1, 2).flatten(2))
+
+
+def nothing_compiled(model: nn.Module) -> None:
+    """In place of compile_blocks: every operation by itself."""
+
+
+def default_compiler(model: nn.Module) -> None:
+    """compile_blocks with the settings that torch has by default."""
+    with patch.object(hardware, "COMPILER", {}):
+        hardware.compile_blocks(model)
+
+
+def parameter_by_parameter(optimizer: torch.optim.Optimizer) -> None:
+    """AdamW as a loop over parameters, an operation of its formula at a time."""
+    for group in optimizer.param_groups:
+        group.update(fused=False, foreach=False)
