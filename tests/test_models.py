@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from model_sections import CLOSE, LENGTH, VOCABULARY, bert_section, gpt_section, ids, randomized
+from torch import nn
 from torch.nn import functional as F
 
 from actbench.nn.attention import Attention, Rotary, attend
@@ -39,7 +40,33 @@ def test_padding_is_not_seen() -> None:
     torch.testing.assert_close(longer, model.encode(tokens[:, :11]), **CLOSE)
 
 
+def test_a_padded_batch_is_as_each_of_its_texts_alone() -> None:
+    model = randomized(Bert(bert_section(), VOCABULARY, LENGTH))
+    tokens, lengths = ids(), (17, 9, 1)
+    real = torch.arange(17) < torch.tensor(lengths)[:, None]
+    segments = (torch.arange(17) >= 7).long().expand_as(tokens)
+    upstream = torch.randn(3, 17, 32, generator=torch.Generator().manual_seed(6))
+    learnt = [p for name, p in model.named_parameters() if not name.startswith(("head", "pooler"))]
+    together = model.encode(tokens, segments, real)
+    alone = [model.encode(tokens[i : i + 1, :n], segments[i : i + 1, :n]) for i, n in enumerate(lengths)]
+    torch.testing.assert_close(together[real], torch.cat(alone, dim=1)[0], **CLOSE)
+    gradients = torch.autograd.grad((together * upstream)[real].sum(), learnt)
+    expected = torch.autograd.grad(sum((x * upstream[i, : x.shape[1]]).sum() for i, x in enumerate(alone)), learnt)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 # What nobody asks for is not computed.
+
+
+def test_nothing_but_attention_works_on_padding() -> None:
+    model = randomized(Bert(bert_section(), VOCABULARY, LENGTH))
+    rows: list[int] = []
+    for module in model.layers.modules():
+        if isinstance(module, nn.Linear | nn.LayerNorm):
+            module.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0][..., 0].numel()))
+    model.encode(ids(), None, torch.arange(17) < torch.tensor([[17], [9], [1]]))
+    assert len(rows) == 2 * 6 and set(rows) == {17 + 9 + 1}
 
 
 @pytest.mark.parametrize("placement", ["post", "deepnet", "pre"])

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from actbench.nn.dropout import Dropout
 from actbench.nn.linear import Linear
+from actbench.nn.padding import Padding
 
 
 class Attention(nn.Module):
@@ -24,18 +25,21 @@ class Attention(nn.Module):
         self.dropout = Dropout(dropout)
         self.rotary = rotary
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; not for causal attention.
 
-        `mask` (B, T) is True where a token may be attended to.
+        With `padding`, x is (N, D), the real tokens alone, and so is the result without `at`.
         """
-        B, T, D = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.n_heads, D // self.n_heads).unbind(2)
+        qkv = self.qkv(x)
+        if padding is not None:
+            qkv = padding.restore(qkv)
+        q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).unbind(2)
         q, k, v = (y.transpose(1, 2) for y in (q if at is None else pick(q, at), k, v))
         if self.rotary is not None:
             q, k = self.rotary(q), self.rotary(k)
-        y = attend(q, k, v, self.dropout, causal=self.causal, mask=mask)
-        return self.output(y.transpose(1, 2).flatten(2))
+        y = attend(q, k, v, self.dropout, causal=self.causal, mask=padding.real if padding is not None else None)
+        y = y.transpose(1, 2).flatten(2)
+        return self.output(y if padding is None or at is not None else padding.remove(y))
 
 
 def pick(x: Tensor, at: Tensor) -> Tensor:

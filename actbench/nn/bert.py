@@ -15,6 +15,7 @@ from actbench.nn.block import Block
 from actbench.nn.dropout import Dropout
 from actbench.nn.feed_forward import FeedForward
 from actbench.nn.heads import Classifier, MaskedLanguageModelHead, Pooler
+from actbench.nn.padding import Padding
 from actbench.nn.width import widths
 
 
@@ -45,17 +46,24 @@ class Bert(nn.Module):
     ) -> Tensor:
         """Token ids (B, T) -> hidden states (B, T, D), or (B, M, D) of the positions `at` (B, M).
 
-        `mask` (B, T) is True at real tokens, False at padding. The last block leaves out positions that nobody asks
-        for: no later one would attend to them.
+        `mask` (B, T) is True at real tokens, False at padding, whose hidden states mean nothing. The last block leaves
+        out positions that nobody asks for: no later one would attend to them.
         """
+        padding = Padding.of(mask) if mask is not None else None
         position = torch.arange(tokens.shape[1], device=tokens.device)
+        if padding is not None:
+            position = padding.places % tokens.shape[1]
+            tokens = padding.remove(tokens)
+            segments = padding.remove(segments) if segments is not None else None
         segment = self.segments(segments) if segments is not None else self.segments.weight[0]
         x = self.dropout(self.norm(self.tokens(tokens) + self.positions(position) + segment))
         *first, last = self.layers
         for layer in first:
-            x = layer(x, mask)
-        x = last(x, mask, at)
-        return self.final_norm(x) if self.final_norm is not None else x
+            x = layer(x, padding)
+        x = last(x, padding, at)
+        if self.final_norm is not None:
+            x = self.final_norm(x)
+        return x if padding is None or at is not None else padding.restore(x)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Token ids (B, T) -> logits at every position (B, T, V)."""

@@ -1,6 +1,6 @@
 """One Transformer block, for encoder and decoder alike.
 
-Shapes: B batch, T time, M positions wanted, D model width.
+Shapes: B batch, T time, N real tokens of a batch, M positions wanted, D model width.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from actbench.nn.attention import Attention, pick
 from actbench.nn.dropout import Dropout
 from actbench.nn.feed_forward import FeedForward
+from actbench.nn.padding import Padding
 
 Placement = Literal["pre", "post", "deepnet"]
 
@@ -40,15 +41,17 @@ class Block(nn.Module):
         self.pre = placement == "pre"
         self.residual_scale = (2 * n_layers) ** 0.25 if placement == "deepnet" else 1.0
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) are wanted.
 
-        `mask` (B, T) is True where a token may be attended to.
+        With `padding`, x is (N, D), the real tokens alone, and so is the result without `at`.
         """
-        kept = x if at is None else pick(x, at)
+        kept = x
+        if at is not None:
+            kept = pick(x, at) if padding is None else x[pick(padding.rows, at)]
         if self.pre:
-            x = kept + self.attention_dropout(self.attention(self.attention_norm(x), mask, at))
+            x = kept + self.attention_dropout(self.attention(self.attention_norm(x), padding, at))
             return x + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(x)))
         scale = self.residual_scale
-        x = self.attention_norm(kept * scale + self.attention_dropout(self.attention(x, mask, at)))
+        x = self.attention_norm(kept * scale + self.attention_dropout(self.attention(x, padding, at)))
         return self.feed_forward_norm(x * scale + self.feed_forward_dropout(self.feed_forward(x)))

@@ -89,10 +89,16 @@ def _index(x: Tensor) -> Tensor:
 
 
 def _hash(h: Tensor) -> Tensor:
-    """int32s that look uniform over all int32. Shifts of int32 keep the sign, hence the masks."""
-    h = (h ^ ((h >> 16) & 0xFFFF)) * _FIRST
-    h = (h ^ ((h >> 15) & 0x1FFFF)) * _SECOND
-    return h ^ ((h >> 16) & 0xFFFF)
+    """Makes of int32s, in place, ones that look uniform over all int32. Shifts of int32 keep the sign, hence the masks.
+
+    In place, since fresh memory for each of a dozen operations took most of the time where nothing is compiled.
+    """
+    shifted = h >> 16
+    h.bitwise_xor_(shifted.bitwise_and_(0xFFFF)).mul_(_FIRST)
+    torch.bitwise_right_shift(h, 15, out=shifted)
+    h.bitwise_xor_(shifted.bitwise_and_(0x1FFFF)).mul_(_SECOND)
+    torch.bitwise_right_shift(h, 16, out=shifted)
+    return h.bitwise_xor_(shifted.bitwise_and_(0xFFFF))
 
 
 def _threshold(p: float) -> int:
