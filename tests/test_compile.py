@@ -10,6 +10,7 @@ import torch
 from model_sections import LENGTH, VOCABULARY, gpt_section, ids
 from torch import nn
 
+from actbench.activations import ElementwiseActivation
 from actbench.config.activation import ActivationOverride
 from actbench.config.schema import OptimizerSection
 from actbench.nn.build import activation_slots, build
@@ -55,3 +56,20 @@ def test_every_layer_keeps_its_graphs_however_many_kinds_there_are() -> None:
         for name, value in activation.named_parameters():
             assert not torch.equal(value, start[slot].get_parameter(name))
             torch.testing.assert_close(value, activation_slots(plain)[slot].get_parameter(name), rtol=1e-3, atol=1e-4)
+
+
+class Own(ElementwiseActivation):
+    """A user's, without gradients by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = self.coefficient(0.5)
+
+    def compute(self, x: torch.Tensor) -> torch.Tensor:
+        return self.slope * x.abs()
+
+
+def test_an_activation_without_gradients_by_hand_compiles_as_one_graph() -> None:
+    own, x = Own(), torch.tensor([[-2.0, 3.0]])
+    torch.compile(own, fullgraph=True, backend="aot_eager")(x).sum().backward()
+    assert own.slope.grad == 5

@@ -35,7 +35,7 @@ class Activation(nn.Module):
     lr_multiplier: ClassVar[float] = 1.0  # of the model's learning rate, unless a recipe says otherwise
     compute: Callable[..., Tensor]  # the function itself: (..., F) -> (..., F)
     # By hand, for speed: (inputs, grad) -> the gradients of (compute * grad).sum() by each input and each parameter
-    # that is not frozen. It is asked only where `derived` is true, and must leave what it is given as it is.
+    # that is not frozen. It is asked only where `has_gradients` says so, and must leave what it is given as it is.
     gradients: Callable[..., Sequence[Tensor]] | None = None
     native_low_precision: ClassVar[bool] = False  # True: torch's own kernel already computes in fp32 inside
 
@@ -53,8 +53,7 @@ class Activation(nn.Module):
         """Whether an element of the output depends on nothing but the same element of one input, wherever it stands."""
         return False
 
-    @property
-    def derived(self) -> bool:
+    def has_gradients(self) -> bool:
         """Whether there are `gradients` for these options."""
         return self.gradients is not None
 
@@ -95,10 +94,9 @@ class ElementwiseActivation(Activation):
         """Where the whole layer, and each part of the function, shares one set."""
         return not any(part.whole_row or getattr(part, "sets", None) for part in self.modules())
 
-    @property
-    def derived(self) -> bool:
+    def has_gradients(self) -> bool:
         """Whether there are `gradients`: for the one set of a layer."""
-        return self.sets is None and super().derived
+        return self.sets is None and super().has_gradients()
 
     def coefficient(self, start: float | Sequence[float]) -> nn.Parameter:
         """A new parameter, each set of it at `start`: () or (k,) for a layer, (G,) or (G, k) for G sets."""

@@ -34,7 +34,7 @@ def split(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 def gradients(activation: Activation, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
     """Of (compute * grad).sum(), by each input and each learnable parameter that is not frozen."""
-    if activation.derived and activation.gradients is not None:
+    if activation.has_gradients() and activation.gradients is not None:
         return activation.gradients(inputs, grad)
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in inputs]

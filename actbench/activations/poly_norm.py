@@ -64,10 +64,9 @@ class RowNorm(Activation):
         inward = row_totals(grad, u) * scale * scale / self._count(x)
         return [(grad - inward * u) * scale]
 
-    @property
-    def derived(self) -> bool:
+    def has_gradients(self) -> bool:
         """Where no row has to be scaled."""
-        return self.eps >= SAFE_EPS and super().derived
+        return self.eps >= SAFE_EPS and super().has_gradients()
 
     def _count(self, x: Tensor) -> int:
         return x.shape[-1] if self.norm == "rms" else 1
@@ -125,10 +124,9 @@ class PolyNorm(RowNorm):
         """(..., F) -> (..., F). Raises ValueError when x is only a part of its rows."""
         return self.polynomial(x, (self.bias, *self.weight.unbind()))
 
-    @property
-    def derived(self) -> bool:
+    def has_gradients(self) -> bool:
         """Where no row has to be scaled."""
-        return len(self.weight) <= SAFE_ORDER and self.eps >= SAFE_EPS and super().derived
+        return len(self.weight) <= SAFE_ORDER and self.eps >= SAFE_EPS and super().has_gradients()
 
     def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
         """By hand: directly, and through the norms n_i = (mean(x^2i) + eps)^(-1/2) of the rows."""

@@ -133,10 +133,9 @@ class PolyCom(_Polynomial):
             total = total + a * self.inner.compute(power)
         return total
 
-    @property
-    def derived(self) -> bool:
+    def has_gradients(self) -> bool:
         """For type I, where those of the inner function were too."""
-        return self.kind == 1 and super().derived and self.inner.derived
+        return self.kind == 1 and super().has_gradients() and self.inner.has_gradients()
 
     def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
         """By hand, of type I."""

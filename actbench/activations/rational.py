@@ -94,11 +94,10 @@ class RAF(ElementwiseActivation):
             x = x.clamp(-reach, reach)
         return self._ratio(a, b, x)
 
-    @property
-    def derived(self) -> bool:
+    def has_gradients(self) -> bool:
         """Where the formula goes on as it is, without noise, for one set of coefficients."""
         plain = self.outside == "extrapolate" and max(self.degrees) <= SAFE_DEGREE and not self.draws
-        return plain and super().derived
+        return plain and super().has_gradients()
 
     def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
         """By hand: f = P / Q, with Q made of a polynomial in t, which is |x| for version A and x for the others."""

@@ -32,7 +32,7 @@ def run(activation: Activation, inputs: Sequence[Tensor]) -> Tensor:
 def _differentiated(activation: Activation, x: Tensor) -> type[torch.autograd.Function] | None:
     """What is faster than to leave the backward pass to autograd; functions of torch's own need nothing."""
     if torch.compiler.is_compiling():
-        return _Compiled if activation.derived else None
+        return _Compiled if activation.has_gradients() else None
     learns = next(activation.parameters(), None) is not None
     if x.device.type != "cpu" or x.ndim == 0 or not learns or activation.draws:
         return None
