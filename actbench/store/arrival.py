@@ -143,8 +143,8 @@ def _check_member(member: tarfile.TarInfo, seen: set[str], sums: dict[str, str],
 def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, digest: str, archive: Path) -> None:
     source = tar.extractfile(member)
     assert source is not None
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as target:
             copied = _copy_bytes(source, target)
     except (FileExistsError, NotADirectoryError):
@@ -167,12 +167,12 @@ def _check_run(folder: Path, sums: dict[str, str], archive: Path) -> None:
     run = Run(folder)
     try:
         record(run)
-        manifest = run.manifest or {}
-        if (manifest.get("format"), run.info.get("format")) != (FORMAT, FORMAT):
-            raise _bad(archive, f"{run.id} has format {manifest.get('format')}; this actbench reads {FORMAT}")
-        recorded, left_out = dict(manifest["files"]), run.left_out
-    except (KeyError, TypeError, ValueError, AttributeError):
+        manifest: dict[str, Any] = dict(run.manifest or {})
+        formats, recorded, left_out = (manifest["format"], run.info["format"]), dict(manifest["files"]), run.left_out
+    except (BadInput, KeyError, TypeError, ValueError, AttributeError):
         raise _bad(archive, f"{run.id} is no finished run's folder") from None
+    if formats != (FORMAT, FORMAT):
+        raise _bad(archive, f"{run.id} has format {formats[0]}; this actbench reads {FORMAT}")
     arrived = {name: sums.get(f"{run.id}/{name}", "") for name in {*recorded, "run.json"}}
     wrong = [name for name, digest in arrived.items() if recorded.get(name) != digest and name not in left_out]
     if wrong:
