@@ -110,8 +110,7 @@ def test_what_is_left_out_by_choice_is_told_from_what_is_lost(actbench: Command,
     assert facts["manifest"]["files"]["model.safetensors"] == run.manifest["files"]["model.safetensors"]  # type: ignore[index]
     (tmp_path / "elsewhere" / run.id / "metrics.jsonl").unlink()
     assert (
-        "damaged: metrics.jsonl"
-        in actbench("runs", "show", run.id, "--verify", "--runs", "elsewhere", check=1).stderr
+        "damaged: metrics.jsonl" in actbench("runs", "show", run.id, "--verify", "--runs", "elsewhere", check=1).stderr
     )
     weights = tmp_path / "elsewhere" / run.id / "model.safetensors"
     weights.write_bytes(b"others")

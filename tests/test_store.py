@@ -6,6 +6,7 @@ import pytest
 
 from actbench.errors import BadInput
 from actbench.store import Run, claim, find_run, identity_hash
+from actbench.store.atomic import replacing
 
 
 def make(root, name, finished=True):
@@ -84,3 +85,11 @@ def test_no_number_that_is_none_reaches_a_file(tmp_path):
 
 def test_identity_does_not_depend_on_the_order_of_keys():
     assert identity_hash({"a": 1, "b": 2}) == identity_hash({"b": 2, "a": 1}) != identity_hash({"a": 1, "b": 3})
+
+
+def test_a_full_disk_names_the_file_and_leaves_none(tmp_path):
+    with pytest.raises(OSError) as caught, replacing(tmp_path / "a.json") as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []

@@ -33,13 +33,15 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def readable(name: str, value: Any) -> str:
-    """A number as a person writes it: bytes in MiB, counts with separators, other numbers with four decimals."""
+    """A number as a person writes it: bytes in MiB, counts with separators, others to four decimals or three digits."""
     if name.endswith("_bytes") and isinstance(value, int):
         return f"{value / 2**20:,.0f} MiB"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float) and 0 < abs(value) < 0.01:
+        return f"{value:.3g}"
     if isinstance(value, float):
         return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, Mapping):
