@@ -187,6 +187,13 @@ def add(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> Callable[[M
     return change
 
 
+def sparse(members: Members) -> Members:
+    """A file of which the archive holds one byte of a million."""
+    member = tarfile.TarInfo(f"{members[1][0].name.partition('/')[0]}/sparse")
+    member.pax_headers = {"GNU.sparse.map": "1000000,1", "GNU.sparse.size": "1000001"}
+    return [*members, (member, b"x")]
+
+
 def rename_run(members: Members) -> Members:
     for member, _ in members[1:]:
         member.name = "../" + member.name
@@ -216,6 +223,7 @@ ATTACKS = {
     "device": (add("{run}/null", tarfile.CHRTYPE), "is no plain file"),
     "pipe": (add("{run}/pipe", tarfile.FIFOTYPE), "is no plain file"),
     "folder": (add("{run}/figures/x", tarfile.DIRTYPE), "is no plain file"),
+    "sparse": (sparse, "is no plain file"),
     "twice": (add("{run}/figures/curves.svg"), "line 6 of SHA256SUMS does not give"),
     "file as folder": (add("{run}/run.json/x"), "collides with another name"),
     "second run is none": (add("other/x"), "other is no finished run's folder"),

@@ -131,6 +131,9 @@ def test_a_changed_a_new_and_a_removed_run_are_noticed(runs: Path, tmp_path: Pat
     after = {record.id: record.value("loss") for record in found(root)}
     assert after.keys() == before.keys() - {removed} | {new}
     assert after[new] == 2.0 and after[changed] == float(f"1{before[changed]}")
+    shutil.rmtree(root / new)
+    found(root)
+    assert new not in (root / INDEX).read_text()
 
 
 def test_the_status_of_an_unfinished_run_is_that_of_this_moment(runs: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from actbench.errors import BadInput, Problem
 from actbench.store.atomic import replacing, sha256, write_json
 from actbench.store.run import FORMAT, LEFT_OUT, Run, lock_of, read_rows
 
-UNRECORDED = ("checkpoints", "tensorboard", ".lock", "manifest.json", "failure.json", LEFT_OUT)
+JOURNALS = ("tensorboard", "trackio", "wandb", "mlflow")  # other tools' folders, which they may change later
+UNRECORDED = ("checkpoints", *JOURNALS, ".lock", "manifest.json", "failure.json", LEFT_OUT)
 
 
 class RunWriter:
