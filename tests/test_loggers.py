@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,17 +41,30 @@ def of_trackio(folder: Path) -> Points:
 
 def of_wandb(folder: Path) -> Points:
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
     (file,) = folder.glob("offline-run-*/run-*.wandb")
-    store, found = DataStore(), []
-    store.open_for_scan(str(file))
-    while (data := store.scan_data()) is not None:
+    found: Points = []
+    for data in leveldb_records(file.read_bytes()):
         record = Record.FromString(data)
         assert not record.run.run_id or folder.parent.name.endswith(record.run.run_id)
         values = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
         found += [(key, values["_step"], value) for key, value in values.items() if "/" in key]
     return found
+
+
+def leveldb_records(content: bytes) -> Iterator[bytes]:
+    """The records of a LevelDB log (checksum, length, type, data), which wandb's file is after 7 bytes of its own."""
+    block, at, record = 32768, 7, b""
+    while at + 7 <= len(content):
+        if block - at % block < 7:
+            at += block - at % block
+            continue
+        length, kind = struct.unpack_from("<HB", content, at + 4)
+        record += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or its last part
+            yield record
+            record = b""
 
 
 def of_mlflow(folder: Path) -> Points:

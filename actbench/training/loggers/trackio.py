@@ -39,5 +39,7 @@ class Journal:
 
     def close(self) -> None:
         """Waits until all is written."""
+        import trackio
+
         with contextlib.redirect_stdout(sys.stderr):
-            self.run.finish()
+            trackio.finish()  # and not run.finish(), after which it would end the run again when the process does
