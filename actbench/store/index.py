@@ -12,7 +12,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,19 @@ COLUMNS = (
     "run", "kind", "status", "activation", "model", "seed", "task", "loss", "metric", "score", "created", "parent",
 )  # fmt: skip
 UNFINISHED = "/-"
-ALIASES = {"val_loss": "loss", "validation_loss": "loss"}
+ALIASES = {"val_loss": "loss", "validation_loss": "loss", "name": "model"}
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one run's files say. `facts` are the columns but the status; `text` is the rest, unread."""
+    """What one run's files say: the columns but the status, and as JSON not read yet, the results and the recipe."""
 
     root: Path
     id: str
     stamp: str
     facts: dict[str, Any]
-    text: str = field(repr=False)
+    results: str = field(repr=False)
+    recipe: str = field(repr=False)  # without seed and name, so that many runs share it
 
     @property
     def folder(self) -> Path:
@@ -51,11 +52,15 @@ class Record:
         """The run's state now: that of an unfinished run changes while no file of it does."""
         return "finished" if not self.stamp.endswith(UNFINISHED) else Run(self.folder).status
 
+    @property
+    def sections(self) -> Iterator[dict[str, Any]]:
+        """Where keys are looked for, in order: the recipe, the results, and what is said of fine-tuning."""
+        yield _read_once(self.recipe)
+        yield from self._results_read
+
     @cached_property
-    def sections(self) -> tuple[dict[str, Any], ...]:
-        """Where keys are looked for, in order: the summary, the recipe, and what is said of fine-tuning."""
-        read = json.loads(self.text)
-        return read["summary"], read["recipe"], read["finetuning"]
+    def _results_read(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.results))
 
     def value(self, key: str) -> Any:
         """A column, or a dotted key of the summary or the recipe. None where the run has none."""
@@ -83,15 +88,15 @@ def records(root: Path) -> tuple[list[Record], dict[str, str]]:
     damaged: dict[str, str] = {}
     changed = False
     for name, stamp in _stamps(root):
-        facts, text = known.get((name, stamp), (None, ""))
-        if facts is None:
+        texts = known.get((name, stamp))
+        if texts is None:
             try:
-                facts, text = record(Run(root / name))
+                texts = record(Run(root / name))
             except (BadInput, KeyError, TypeError, ValueError, AttributeError) as error:
                 damaged[name] = str(error) if isinstance(error, BadInput) else f"damaged: {error!r}"
                 continue
             changed = True
-        found.append(Record(root, name, stamp, facts, text))
+        found.append(Record(root, name, stamp, *texts))
     if changed or len(found) < len(known):
         _save(root / INDEX, found)
     return found, damaged
@@ -123,8 +128,8 @@ def _stamp(path: str) -> str:
     return f"{found.st_mtime_ns}.{found.st_size}.{found.st_ino}"
 
 
-def record(run: Run) -> tuple[dict[str, Any], str]:
-    """A run's facts and the text of the rest. Raises BadInput or what else a lookup raises where the run is damaged."""
+def record(run: Run) -> tuple[dict[str, Any], str, str]:
+    """A run's facts, results and recipe. Raises BadInput or what else a lookup raises where the run is damaged."""
     info = run.info
     summary = run.manifest["summary"] if run.manifest is not None else {}
     headline = summary.get("headline") or {}
@@ -142,26 +147,38 @@ def record(run: Run) -> tuple[dict[str, Any], str]:
         "parent": info.get("parent"),
     }
     finetuning = {key: info[key] for key in ("finetune", "finetune_seed") if key in info}
-    rest = {"summary": summary, "recipe": info["recipe"], "finetuning": finetuning}
-    return facts, json.dumps(rest, separators=(",", ":"))
+    recipe = {key: value for key, value in info["recipe"].items() if key not in ("seed", "name")}
+    return facts, _compact([summary, finetuning]), _compact(recipe)
 
 
-def _load(path: Path) -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
-    """{(run, stamp): (facts, text)}; empty where the index cannot be trusted."""
+@lru_cache(maxsize=4096)
+def _read_once(text: str) -> dict[str, Any]:
+    return dict(json.loads(text))
+
+
+def _compact(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"))
+
+
+def _load(path: Path) -> dict[tuple[str, str], tuple[dict[str, Any], str, str]]:
+    """{(run, stamp): (facts, results, recipe)}; empty where the index cannot be trusted."""
     try:
         header, _, body = path.read_bytes().partition(b"\n")
         if header != _header(body):
             return {}
         lines = [line.split("\t") for line in body.decode().split("\n")[:-1]]
-        all_facts = json.loads("[" + ",".join(facts for _, facts, _ in lines) + "]")
-        return {(f["run"], stamp): (f, text) for f, (stamp, _, text) in zip(all_facts, lines, strict=True)}
+        all_facts = json.loads("[" + ",".join(line[1] for line in lines) + "]")
+        return {
+            (facts["run"], stamp): (facts, results, recipe)
+            for facts, (stamp, _, results, recipe) in zip(all_facts, lines, strict=True)
+        }
     except (OSError, ValueError):
         return {}
 
 
 def _save(path: Path, found: Iterable[Record]) -> None:
     # JSON in ASCII holds neither a tab nor a line's end, whatever a run is called.
-    lines = (f"{r.stamp}\t{json.dumps(r.facts, separators=(',', ':'))}\t{r.text}\n" for r in found)
+    lines = (f"{r.stamp}\t{_compact(r.facts)}\t{r.results}\t{r.recipe}\n" for r in found)
     body = "".join(lines).encode()
     with contextlib.suppress(OSError), replacing(path) as temporary:  # of two writers the last one's stands, whole
         temporary.write_bytes(_header(body) + b"\n" + body)
