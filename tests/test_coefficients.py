@@ -101,7 +101,7 @@ def test_values_and_gradients_of_every_coefficient_are_logged_at_each_validation
 
 def test_a_resumed_run_keeps_the_last_coefficients_until_the_next() -> None:
     state = {"seconds": 1.5, "coefficients": {"step": 3}}
-    recorder = Recorder(*[None] * 5)  # type: ignore[arg-type]
+    recorder = Recorder(*[None] * 6)  # type: ignore[arg-type]
     recorder.load_state_dict(state)
     assert recorder.state_dict() == state
 

@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 from conftest import ROOT
+from fake_runs import finetune, pretrain
 
 CHEAP = {
     "pretrain": ["--set", "budget.steps=2", "--set", "hardware.compile=never", "--set", "validation.sequences=32"],
@@ -34,6 +35,19 @@ def test_commands_work_as_they_stand(actbench, tmp_path, page):
         words = shlex.split(command)
         assert words[0] == "actbench", command
         actbench(*words[1:], *CHEAP.get(words[1], []), check=0)
+
+
+def test_commands_on_runs_work_as_they_stand(actbench, tmp_path):
+    for activation in ("gelu", "raf"):
+        run = pretrain(tmp_path / "runs", activation, name=f"bert-nano-{activation}-s0", loss=3.9)
+        finetune(tmp_path / "runs", run)
+    pretrain(tmp_path / "runs", "relu", finished=False)
+    found = commands("docs/runs.md")
+    subcommands = {shlex.split(command)[2] for command in found}
+    assert subcommands == {"list", "show", "compare", "export", "import", "rm"}
+    for command in found:
+        done = actbench(*shlex.split(command)[1:], check=0)
+        assert "none of" not in done.stdout or "status=failed" in command, command
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def cohorts(runs: Iterable[Run]) -> list[Cohort]:
     """Sorts runs of one or both kinds into cohorts: by model, then task; variants by label."""
     setups: dict[str, list[Run]] = {}
     for run in runs:
-        setups.setdefault(identity_hash(_setup(run)), []).append(run)
+        setups.setdefault(identity_hash(setup(run)), []).append(run)
     names = [(_name(group), _task(group[0])) for group in setups.values()]
     made = [
         Cohort(name if names.count((name, task)) == 1 else f"{name} #{setup[:4]}", task, _variants(group))
@@ -110,7 +110,7 @@ def _is_called(run: Run, name: str) -> bool:
     return short_name(run.activation) == short_name(name)
 
 
-def _setup(run: Run) -> dict[str, Any]:
+def setup(run: Run) -> dict[str, Any]:
     """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`."""
     recipe = dict(run.info["recipe"])
     for key in ("name", "seed", "hardware", "logging", "checkpoint"):

@@ -14,6 +14,12 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key, as in optimizer.lr=1e-3.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPRESSION", help="Only runs that match, as in 'activation=raf and val_loss<4 and optimizer.lr>=1e-3'."
+    ),
+]
 
 RUNS = Path("runs")
 

@@ -2,44 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli import runs_test
-from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json, say
-from actbench.errors import BadInput
+from actbench.cli import runs_archive, runs_compare, runs_remove, runs_test
+from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
 
 if TYPE_CHECKING:
     from actbench.store import Run
 
 app = typer.Typer(no_args_is_help=True, help="What has been trained.")
-app.command("test")(runs_test.test)
+
+SHOWN = "run,kind,status,activation,loss,metric,score"
 
 
 @app.command("list")
-def list_(runs: RunsOption = RUNS, as_json: JsonOption = False) -> None:
-    """List all runs with their results.
+def list_(
+    where: WhereOption = None,
+    sort: Annotated[
+        str, typer.Option(metavar="KEY", help="Order by a column, or a key of the recipe or results.")
+    ] = "run",
+    descending: Annotated[bool, typer.Option("--descending", help="The greatest first.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many runs at most.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Comma-separated: columns, keys of the recipe or results.")
+    ] = None,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs with their results: all, or those that match.
 
-    Example: actbench runs list
+    Example: actbench runs list --where 'activation=raf and val_loss<4' --sort val_loss
     """
-    from actbench.store import list_runs
+    import gc
 
-    rows = []
-    for run in list_runs(runs):
-        try:
-            rows.append(_row(run))
-        except (BadInput, KeyError) as error:
-            say(f"left out: {run.folder}: {error}")
+    from actbench.store.index import COLUMNS, records
+    from actbench.store.select import check_keys, matching, ordered
+
+    gc.disable()  # thousands of runs are many objects, and all are needed until the end
+    found, damaged = records(runs)
+    for name, reason in damaged.items():
+        say(f"left out: {name}: {reason}")
+    chosen = [key.strip() for key in (columns or (",".join(COLUMNS) if as_json else SHOWN)).split(",")]
+    check_keys([(key, "--columns") for key in chosen], found)
+    kept = found if where is None else matching(found, where)
+    kept = ordered(kept, sort, descending=descending)[:limit]
     if as_json:
-        print_json({"runs": rows})
+        print_json({"runs": [{key: record.value(key) for key in chosen} for record in kept]})
         return
     from actbench.cli.show import print_rows, readable
 
-    if not rows:
-        print(f"no runs in {runs}/")
+    if not kept:
+        print(f"no runs in {runs}/" if not found else f"none of {len(found)} runs matches")
         return
-    print_rows(list(rows[0]), [[readable(key, value) for key, value in row.items()] for row in rows])
+    print_rows(chosen, [[readable(key, record.value(key)) for key in chosen] for record in kept])
 
 
 @app.command()
@@ -60,20 +77,20 @@ def show(
     damaged = found.damaged_files() if verify else []
     facts = {"run": found.id, "status": found.status, "manifest": found.manifest, "info": found.info}
     if as_json:
-        print_json({**facts, "damaged": damaged} if verify else facts)
+        print_json({**facts, "damaged": damaged, "left_out": found.left_out} if verify else facts)
     else:
         _print(found)
+    if verify and found.left_out:
+        say(f"not here and not checked, as its archive came without: {', '.join(found.left_out)}")
     if damaged:
         raise RunFailed(f"{found.id}: damaged: {', '.join(damaged)}")
 
 
-def _row(run: Run) -> dict[str, Any]:
-    row: dict[str, Any] = {"run": run.id, "kind": run.kind, "status": run.status, "activation": run.activation}
-    summary = run.manifest["summary"] if run.manifest else {}
-    row["loss"] = summary.get("validation_loss")
-    headline = summary.get("headline")
-    row["score"] = f"{headline['metric']} {headline['value']:.4f}" if headline else None
-    return row
+app.command("compare")(runs_compare.compare)
+app.command("test")(runs_test.test)
+app.command("rm")(runs_remove.remove)
+app.command("export")(runs_archive.export)
+app.command("import")(runs_archive.import_)
 
 
 def _print(run: Run) -> None:

@@ -192,10 +192,16 @@ class HardwareSection(Section):
 
 
 class LoggingSection(Section):
-    """What is written while training. Has no influence on the run's result or identity."""
+    """What is written while training. Has no influence on the run's result or identity.
+
+    metrics.jsonl always is; each other tool gets the same in a folder of its name, in the run's.
+    """
 
     every_steps: Positive = 10
     tensorboard: bool = False
+    trackio: bool = False
+    wandb: bool = False  # offline
+    mlflow: bool = False
 
 
 class Recipe(Section):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ LIBRARIES = ("torch", "lightning", "tokenizers", "datasets", "numpy", "scipy", "
 
 def environment() -> dict[str, Any]:
     """JSON data about the machine and the software, for a run's record."""
+    from importlib import metadata  # here, because it takes a while and only new runs need it
+
     return {
         "actbench": __version__,
         "python": platform.python_version(),

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any, Literal
 
 from actbench.errors import BadInput, Problem, nearest
 from actbench.store.atomic import sha256
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 FORMAT = 1  # of a run's folder; part of every run's identity
+LEFT_OUT = "left_out.json"  # in an imported run's folder: what its archive came without
 
 Status = Literal["finished", "running", "failed", "interrupted"]
 
@@ -95,13 +98,21 @@ class Run:
         """The rows of metrics.jsonl in order. A torn last line, left by a kill in mid-write, is left out."""
         return list(read_rows(self.folder / "metrics.jsonl"))
 
-    def damaged_files(self) -> list[str]:
-        """Names of files whose content is not what the manifest recorded."""
+    @property
+    def left_out(self) -> list[str]:
+        """Names of recorded files that an archive came without, by its maker's choice, and that are not here."""
+        path = self.folder / LEFT_OUT
+        chosen = _read_json(path).get("left_out", []) if path.exists() else []
         recorded = self.manifest["files"] if self.manifest else {}
+        return [name for name in recorded if name in chosen and not (self.folder / name).exists()]
+
+    def damaged_files(self) -> list[str]:
+        """Names of files whose content is not what the manifest recorded. What an archive came without is none."""
+        recorded, left_out = self.manifest["files"] if self.manifest else {}, self.left_out
         return [
             name
             for name, digest in recorded.items()
-            if not (self.folder / name).is_file() or sha256(self.folder / name) != digest
+            if name not in left_out and (not (self.folder / name).is_file() or sha256(self.folder / name) != digest)
         ]
 
 
@@ -115,9 +126,18 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
+def subfolders(root: Path) -> list[str]:
+    """Names of the folders in which a run may lie, in order. Hidden ones hold what is on its way in or out."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def list_runs(root: Path) -> list[Run]:
     """All runs under `root`, by name."""
-    return [Run(path.parent) for path in sorted(root.glob("*/run.json"))]
+    return [Run(root / name) for name in subfolders(root) if (root / name / "run.json").is_file()]
 
 
 def find_run(reference: str, root: Path) -> Run:
@@ -129,20 +149,22 @@ def find_run(reference: str, root: Path) -> Run:
     folder = Path(reference)
     if (folder / "run.json").is_file():
         return Run(folder)
-    runs = {run.id: run for run in list_runs(root)}
-    if reference in runs:
-        return runs[reference]
-    matches = [id_ for id_ in runs if id_.startswith(reference)]
+    if folder.name == reference and (root / reference / "run.json").is_file():
+        return Run(root / reference)
+    ids = [run.id for run in list_runs(root)]
+    matches = [id_ for id_ in ids if id_.startswith(reference)]
     if matches and all(id_.startswith(matches[0]) for id_ in matches):  # sorted: a parent stands before its own
-        return runs[matches[0]]
+        return Run(root / matches[0])
     if matches:
         raise BadInput(Problem(f"'{reference}' could be any of {len(matches)} runs", hint=", ".join(matches[:6])))
-    hint = nearest(reference, list(runs)[:12]) if runs else f"there are no runs in {root}/"
+    hint = nearest(reference, ids[:12]) if ids else f"there are no runs in {root}/"
     raise BadInput(Problem(f"no run '{reference}' in {root}/", hint=hint))
 
 
 def lock_of(folder: Path) -> FileLock:
     """The lock that a process training into `folder` holds."""
+    from filelock import FileLock  # here, because it takes a while and most lists need no lock
+
     return FileLock(folder / ".lock")
 
 
@@ -150,6 +172,8 @@ def is_locked(folder: Path) -> bool:
     """Whether some process is training into `folder` now."""
     if not (folder / ".lock").exists():
         return False
+    from filelock import Timeout
+
     try:
         with lock_of(folder).acquire(timeout=0):
             return False

@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
-
 from actbench.errors import BadInput, Problem
 from actbench.store.atomic import replacing, sha256, write_json
-from actbench.store.run import FORMAT, Run, lock_of, read_rows
+from actbench.store.run import FORMAT, LEFT_OUT, Run, lock_of, read_rows
 
-UNRECORDED = ("checkpoints", "tensorboard", ".lock", "manifest.json", "failure.json")
+JOURNALS = ("tensorboard", "trackio", "wandb", "mlflow")  # other tools' folders, which they may change later
+UNRECORDED = ("checkpoints", *JOURNALS, ".lock", "manifest.json", "failure.json", LEFT_OUT)
 
 
 class RunWriter:
@@ -76,6 +75,8 @@ class RunWriter:
 @contextlib.contextmanager
 def claim(folder: Path) -> Iterator[RunWriter]:
     """Makes the folder and holds its lock. Raises BadInput when another process trains into it."""
+    from filelock import Timeout
+
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_of(folder)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from actbench.config.placement import in_short
 from actbench.data.batches import Batch, Sequences, TrainingStream, fixed_batches
 from actbench.data.packing import TokenData, prepare
 from actbench.data.sequences import sequences_for
-from actbench.errors import BadInput, Problem
 from actbench.nn.build import size
 from actbench.nn.width import widths
 from actbench.store import identity_hash
 from actbench.training.hardware import Hardware, choose
+from actbench.training.loggers import check_installed
 
 Say = Callable[[str], None]
 
@@ -63,9 +62,7 @@ class Plan:
 def plan(recipe: Recipe, runs: Path, say: Say) -> Plan:
     """Prepares the tokens and works out all that is known before training. Raises BadInput where it cannot run."""
     hardware = choose(recipe.hardware)
-    if recipe.logging.tensorboard and find_spec("tensorboard") is None:
-        hint = "pip install 'actbench[tensorboard]'"
-        raise BadInput(Problem("tensorboard is not installed", key="logging.tensorboard", hint=hint))
+    check_installed(recipe.logging)
     widths(recipe.model)  # tells of an activation that does not fit before the tokens take their time
     tokens = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
     identity = {"kind": "pretrain", "recipe": recipe.identity(), "data": tokens.hash, "code": code_hashes(recipe)}

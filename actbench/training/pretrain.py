@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file, save_model
 
-from actbench.config import Recipe, dump
+from actbench.config import dump
 from actbench.config.own_files import code_hashes, copies, naming_copies
 from actbench.errors import BadInput, Problem, RunFailed
 from actbench.evaluation.likelihood import likelihood
@@ -21,6 +21,7 @@ from actbench.store import Run, RunWriter, claim, environment
 from actbench.store.atomic import replacing, write_json, write_text
 from actbench.training.activation_record import coefficients, describe, sample_inputs
 from actbench.training.hardware import compile_blocks
+from actbench.training.loggers import open_loggers
 from actbench.training.module import PretrainModule
 from actbench.training.plan import Plan, Say
 from actbench.training.progress import Display, display
@@ -73,7 +74,7 @@ def _train(planned: Plan, writer: RunWriter, shown: Display) -> Run:
     planned.stream.position = step * recipe.batch.accumulate
     module = PretrainModule(model, recipe)
     with stoppable("stopped; --resume goes on") as stop:
-        recorder = Recorder(recipe, writer, validate, shown, stop, _tensorboard(recipe, writer, step))
+        recorder = Recorder(recipe, writer, validate, shown, stop, open_loggers(recipe, writer.folder, step))
         if checkpoint:
             recorder.load_state_dict(checkpoint["callbacks"][recorder.state_key])
         done = share_done(recipe, step, recorder.seconds)
@@ -85,8 +86,7 @@ def _train(planned: Plan, writer: RunWriter, shown: Display) -> Run:
                 module.load_state_dict(checkpoint["state_dict"])
         finally:
             shown.stop()
-            if recorder.tensorboard is not None:
-                recorder.tensorboard.close()
+            recorder.loggers.close()
     _save_results(writer, model.to(hardware.device), initial, planned)
     return writer.commit(_summary(planned, recorder, writer))
 
@@ -178,11 +178,3 @@ def peak_memory_bytes(device: str) -> int:
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _tensorboard(recipe: Recipe, writer: RunWriter, step: int) -> Any:
-    if not recipe.logging.tensorboard:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(writer.folder / "tensorboard"), purge_step=step + 1)

@@ -18,6 +18,7 @@ from actbench.errors import Interrupted, RunFailed
 from actbench.store.atomic import replacing
 from actbench.store.writer import RunWriter
 from actbench.training.activation_record import coefficients_row, gradients
+from actbench.training.loggers import Loggers
 from actbench.training.module import PretrainModule
 from actbench.training.progress import Display
 from actbench.training.signals import Stop
@@ -33,10 +34,10 @@ class Recorder(pl.Callback):
         validate: Callable[[], float],
         display: Display,
         stop: Stop,
-        tensorboard: Any = None,
+        loggers: Loggers,
     ):
         self.recipe, self.writer, self.validate, self.display = recipe, writer, validate, display
-        self.stop, self.tensorboard = stop, tensorboard
+        self.stop, self.loggers = stop, loggers
         self.seconds = 0.0  # spent training, without validations and saves
         self._coefficients: dict[str, Any] | None = None  # the last row of them
         self._gradients: dict[str, dict[str, Tensor | None]] = {}  # of this step, if a validation may follow it
@@ -133,10 +134,7 @@ class Recorder(pl.Callback):
     def _write(self, row: dict[str, Any], module: PretrainModule) -> None:
         self.writer.log(row)
         self.display.show(row, min(1.0, module.progress))
-        if self.tensorboard is not None:
-            for key in ("loss", "lr", "grad_norm", "perplexity", "tokens_per_second"):
-                if key in row:
-                    self.tensorboard.add_scalar(f"{row['kind']}/{key}", row[key], row["step"])
+        self.loggers.log(row)
 
 
 def share_done(recipe: Recipe, step: int, seconds: float) -> float:

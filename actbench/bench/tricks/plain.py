@@ -16,6 +16,7 @@ from actbench.nn.attention import Attention, pick
 from actbench.nn.bert import Bert
 from actbench.nn.dropout import Dropout, _drop, _index
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart
+from actbench.nn.padding import Padding
 from actbench.training import hardware
 
 
@@ -68,21 +69,15 @@ class WholeLastBlock(Bert):
 class TorchAttention(Attention):
     """torch's own function for attention, whatever else is the case."""
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, at: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend."""
-        B, T, D = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.n_heads, D // self.n_heads).unbind(2)
+    def forward(self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; nothing is padded."""
+        assert padding is None
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).unbind(2)
         q, k, v = (y.transpose(1, 2) for y in (q if at is None else pick(q, at), k, v))
         if self.rotary is not None:
             q, k = self.rotary(q), self.rotary(k)
-        y = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=None if mask is None else mask[:, None, None, :],
-            dropout_p=self.dropout.p if self.dropout.active else 0.0,
-            is_causal=self.causal,
-        )
+        dropped = self.dropout.p if self.dropout.active else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropped, is_causal=self.causal)
         return self.output(y.transpose(1, 2).flatten(2))
 
 
