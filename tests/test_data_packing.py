@@ -173,6 +173,23 @@ def test_the_tokenizer_has_seen_training_documents_alone() -> None:
     assert data.tokenizer_file.read_text() != tokenizing.train(BYTE_BPE, TEXTS).to_str()
 
 
+def test_a_large_corpus_gives_its_tokenizer_pieces_from_all_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"text {i} " + "word " * 20 for i in range(200)]
+    corpus, learn = write(texts), tokenizing.train
+    seen: list[list[str]] = []
+    monkeypatch.setattr(
+        tokenizing, "train", lambda section, pieces: seen.append(list(pieces)) or learn(section, pieces)
+    )
+    whole = pack(corpus)
+    monkeypatch.setattr(packing, "LEARNT_BYTES", whole.facts["splits"]["train"]["bytes"] // 4)
+    part = pack(corpus)
+    assert whole.facts["tokenizer_learnt_from"] == "all training text"
+    assert part.facts["tokenizer_learnt_from"] in ("one piece in 4", "one piece in 5")
+    every = int(part.facts["tokenizer_learnt_from"].split()[-1])
+    assert seen[1] == seen[0][::every]
+    assert part.facts["splits"]["train"]["documents"] == whole.facts["splits"]["train"]["documents"]
+
+
 def test_few_documents_hold_out_the_lowest_hash() -> None:
     candidates = [f"text number {number}" for number in range(20)]
     texts = [text for text in candidates if splitting.split_hash(text) >= FRACTION][:4]

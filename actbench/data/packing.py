@@ -2,18 +2,21 @@
 
 A document is held out when a hash of its text says so, whatever stands around it. The tokenizer is trained on
 the training documents alone. Neither the corpus nor a long document is ever in memory as a whole: they are copied
-to scratch files while they are counted, and read from there by the tokenizer's trainer and by the packing.
+to scratch files while they are counted, and read from there by the tokenizer's trainer and by the packing. The trainer
+keeps every different word, so of a large corpus it reads pieces from all over, LEARNT_BYTES of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from actbench.errors import BadInput, Problem
 FORMAT = 1  # raise with every change that alters the tokens of an unchanged corpus
 TOKENIZER_FILE = "tokenizer.json"
 SPLITS = ("train", "validation")
+LEARNT_BYTES = 64 << 20  # about as much text as a tokenizer is learnt from
 
 Say = Callable[[str], None]
 
@@ -68,7 +72,7 @@ def prepare(corpus: Corpus, tokenizer: TokenizerSection, validation_fraction: fl
         {
             "format": FORMAT,
             "source": source.key,
-            "tokenizer": _sha256(loaded.to_str()) if loaded else tokenizer.model_dump(mode="json"),
+            "tokenizer": _sha256(loaded.to_str()) if loaded else [tokenizer.model_dump(mode="json"), LEARNT_BYTES],
             "library": tokenizers.__version__,
             "validation_fraction": validation_fraction,
         }
@@ -127,7 +131,8 @@ def _pack(
     """Fills a cache entry's folder and returns its facts."""
     scratch = folder / "scratch"
     corpus = split(source.parts(), fraction, scratch)
-    tokenizer = loaded or tokenizing.train(settings, _Pieces(corpus.train))
+    every = max(1, math.ceil(corpus.train.bytes / LEARNT_BYTES))
+    tokenizer = loaded or tokenizing.train(settings, _Pieces(corpus.train, every))
     text = tokenizer.to_str()
     (folder / TOKENIZER_FILE).write_text(text, encoding="utf-8")
     splits = {
@@ -150,6 +155,7 @@ def _pack(
         "hash": _sha256_of_json(decides),
         "dtype": _dtype(tokenizer).name,
         "vocabulary_size": tokenizing.vocabulary_size(tokenizer),
+        "tokenizer_learnt_from": None if loaded else ("all training text" if every == 1 else f"one piece in {every}"),
         "tokenizers_version": tokenizers.__version__,
         "empty_documents": corpus.empty,
         "splits": splits,
@@ -218,12 +224,13 @@ def _pieces(parts: Iterable[Part], cut: re.Pattern[str]) -> Iterator[Part]:
 
 @dataclass(frozen=True)
 class _Pieces:
-    """The pieces of a split's documents; each iteration starts anew, as a tokenizer's training needs it."""
+    """One of so many pieces of a split's documents; each iteration starts anew, as a tokenizer's training needs it."""
 
     parts: Iterable[Part]
+    every: int
 
     def __iter__(self) -> Iterator[str]:
-        return (piece.text for piece in _pieces(self.parts, WordEncoder.cut))
+        return (piece.text for piece in islice(_pieces(self.parts, WordEncoder.cut), 0, None, self.every))
 
 
 def _dtype(tokenizer: Tokenizer) -> np.dtype:

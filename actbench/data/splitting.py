@@ -74,10 +74,18 @@ class Split:
     below: float
     held_out: bool
 
+    @property
+    def bytes(self) -> int:
+        """Of all its documents, in UTF-8."""
+        return sum(length for length, place in self.scratch.entries() if self._holds(place))
+
+    def _holds(self, place: float) -> bool:
+        return (place < self.below) == self.held_out
+
     def __iter__(self) -> Iterator[Part]:
         with self.scratch.texts.open("rb") as file:
             for length, place in self.scratch.entries():
-                if (place < self.below) == self.held_out:
+                if self._holds(place):
                     yield from _parts(file, length)
                 else:
                     file.seek(length, os.SEEK_CUR)
