@@ -31,7 +31,7 @@ def start(recipe, runs, *arguments):
     return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def wait_for_step(process, runs, step, timeout=90):
+def wait_for_step(process, runs, step, timeout=200):  # a slow machine compiles for more than a minute
     """Until the run has logged `step` and has a checkpoint."""
     end = time.time() + timeout
     while time.time() < end and process.poll() is None:
@@ -82,6 +82,7 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(actbench, tiny_recipe,
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+@pytest.mark.timeout(600)
 def test_a_compiled_run_resumes_with_the_same_bits_too(actbench, tiny_recipe, tmp_path):
     """With coefficients that are unfrozen while it runs."""
     recipe = tiny_recipe(

@@ -30,7 +30,7 @@ def derivative(terms: Sequence[Any]) -> list[Any]:
 
 def _step(total: Any, x: Any, term: Any, ours: bool) -> Any:
     """total x + term; where no gradient is wanted in one pass through memory, and in place if `total` is ours."""
-    tensors = isinstance(total, Tensor) and isinstance(x, Tensor) and isinstance(term, Tensor)
+    tensors = isinstance(total, Tensor) and isinstance(term, Tensor) and type(x) is Tensor  # a DTensor adds by itself
     if not tensors or torch.compiler.is_compiling() or torch.is_grad_enabled():
         return total * x + term
     if ours and total.shape == x.shape:

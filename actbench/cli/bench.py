@@ -150,6 +150,7 @@ def growth(
     _tell(run(wanted, command=_command(), say=say), output or [], as_json)
 
 
+@app.command()
 def tricks(
     name: Annotated[list[str] | None, typer.Argument(help="Tricks, as in loss-by-parts. Default: all.")] = None,
     models: Annotated[str, typer.Option(help="In which models: bert, gpt.")] = "bert,gpt",
