@@ -22,6 +22,7 @@ def commands(page):
     return [line for line in lines if line and not line.startswith(("make", "source"))]
 
 
+@pytest.mark.timeout(600)  # some twenty commands, each with imports of its own
 @pytest.mark.parametrize("page", ["README.md", "docs/your-own-activation.md"])
 def test_commands_work_as_they_stand(actbench, tmp_path, page):
     for block in blocks(page, "python"):
