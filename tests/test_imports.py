@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import fake_runs
 import pytest
-from conftest import ROOT
 
-NANO = str(ROOT / "recipes" / "nano" / "bert.yaml")
 TORCH = {"torch", "lightning", "torchmetrics", "transformers"}
 LIGHTNING = TORCH - {"torch"}
 STORE = (
@@ -22,7 +21,7 @@ STORE = (
     "runs import a.tar --runs b",
 )
 FIGURES = ("plot curves A -o c.svg", "plot activations A -o a.svg")
-RECIPES = (f"recipe check {NANO}", f"recipe show {NANO}", f"pretrain --recipe {NANO} --dry-run")
+RECIPES = ("recipe check bert.yaml", "recipe show bert.yaml", "pretrain --recipe bert.yaml --dry-run")
 COMMANDS = {
     "without torch": (TORCH | {"matplotlib", "scipy", "datasets"}, (*STORE, "runs rm B --yes")),
     "without Lightning": (LIGHTNING | {"datasets"}, (*RECIPES, "activations list", "activations show raf", *FIGURES)),
@@ -43,8 +42,11 @@ for words in commands:
 
 
 @pytest.mark.parametrize("which", COMMANDS)
-def test_a_command_imports_nothing_that_it_does_not_need(tmp_path: Path, which: str) -> None:
+def test_a_command_imports_nothing_that_it_does_not_need(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], which: str
+) -> None:
     """One after the other in one process: what the first imports, the next would be told of."""
+    tiny_recipe("bert")
     heavy, commands = COMMANDS[which]
     a, b = (fake_runs.pretrain(tmp_path / "runs", name).id for name in ("gelu", "raf"))
     named = [command.replace(" A", f" {a}").replace(" B", f" {b}") for command in commands]

@@ -62,7 +62,7 @@ def left_unfinished(recipe, runs, step):
 @pytest.mark.parametrize("where", ["mid-epoch", "at an epoch's end"])
 def test_a_run_killed_and_resumed_ends_with_the_same_bits(actbench, tiny_recipe, tmp_path, family, where):
     """Dropout is on, and a validation is due at every checkpoint."""
-    every, steps, batch = 7, 120, {"sequences": 8, "accumulate": 2}
+    every, steps, batch = 7, 90, {"sequences": 8, "accumulate": 2}
     if where == "at an epoch's end":
         dry = actbench("pretrain", "-r", tiny_recipe(family), "--dry-run", "--json", check=0)
         content = 30 if family == "bert" else 32
@@ -89,10 +89,10 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(actbench, tiny_recipe,
 def test_a_compiled_run_resumes_with_the_same_bits_too(actbench, tiny_recipe, tmp_path):
     """With coefficients that are unfrozen while it runs."""
     recipe = tiny_recipe(
-        model={"activation": {"name": "raf"}},
+        model={"activation": {"name": "raf"}, "n_layers": 1},  # another layer is another minute of compiling
         optimizer={"activation": {"unfreeze_after": 13}},
         hardware={"compile": "always"},
-        budget={"steps": 400},
+        budget={"steps": 250},
         checkpoint={"every_steps": 9},
         logging={"every_steps": 4},
     )
@@ -113,7 +113,7 @@ def test_an_unfinished_run_is_not_touched_without_resume(actbench, tiny_recipe, 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_the_state_and_names_itself_in_the_exit_code(actbench, tiny_recipe, tmp_path, number, code):
-    recipe = tiny_recipe(budget={"steps": 300}, checkpoint={"every_steps": 5})
+    recipe = tiny_recipe(budget={"steps": 150}, checkpoint={"every_steps": 5})
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     command = [COMMAND, *words(recipe, stopped)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
