@@ -84,7 +84,7 @@ def installed(tmp_path):
     Slow where torch is needed. `actbench` is the same in a process that has its libraries already.
     """
 
-    def run(*arguments, timeout=120, check=None, **environment):
+    def run(*arguments, timeout=250, check=None, **environment):
         words = [COMMAND, *map(str, arguments)]
         variables = {**os.environ, **environment}
         done = subprocess.run(words, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=timeout)
@@ -100,7 +100,7 @@ def actbench(tmp_path, installed):
     A variable that is given may be one that is read when Python or a library starts: then the process is a fresh one.
     """
 
-    def run(*arguments, timeout=120, check=None, **environment):
+    def run(*arguments, timeout=250, check=None, **environment):
         if environment:
             return installed(*arguments, timeout=timeout, check=check, **environment)
         return _checked(forked.run([str(word) for word in arguments], tmp_path, timeout), check)
