@@ -8,8 +8,10 @@ os.environ["NO_COLOR"] = "1"
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import forked
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -46,52 +48,70 @@ def corpus_file(tmp_path_factory):
     return path
 
 
+def write_recipe(folder, corpus_file, family="bert", **sections):
+    """Writes a recipe that trains a two-layer model in a second or two."""
+    import yaml
+
+    recipe = {
+        "name": f"tiny-{family}",
+        "model": {"family": family, "n_layers": 2, "d_model": 32, "n_heads": 2, "d_ff": 64, "dropout": 0.1},
+        "corpus": {"source": "files", "files": [str(corpus_file)]},
+        "tokenizer": {"kind": "wordpiece" if family == "bert" else "byte_bpe", "vocab_size": 400},
+        "batch": {"sequences": 8, "length": 32},
+        "budget": {"steps": 12},
+        "validation": {"fraction": 0.1, "sequences": 16, "every_steps": 5},
+        "checkpoint": {"every_steps": 4},
+        "hardware": {"compile": "never"},
+        "logging": {"every_steps": 1},
+    }
+    for name, section in sections.items():
+        recipe[name] = {**recipe.get(name, {}), **section} if isinstance(section, dict) else section
+    path = folder / f"{family}.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
 @pytest.fixture
 def tiny_recipe(tmp_path, corpus_file):
-    """Writes a recipe that trains a two-layer model in a second or two; call it with "bert" or "gpt"."""
-
-    def write(family="bert", **sections):
-        import yaml
-
-        recipe = {
-            "name": f"tiny-{family}",
-            "model": {"family": family, "n_layers": 2, "d_model": 32, "n_heads": 2, "d_ff": 64, "dropout": 0.1},
-            "corpus": {"source": "files", "files": [str(corpus_file)]},
-            "tokenizer": {"kind": "wordpiece" if family == "bert" else "byte_bpe", "vocab_size": 400},
-            "batch": {"sequences": 8, "length": 32},
-            "budget": {"steps": 12},
-            "validation": {"fraction": 0.1, "sequences": 16, "every_steps": 5},
-            "checkpoint": {"every_steps": 4},
-            "hardware": {"compile": "never"},
-            "logging": {"every_steps": 1},
-        }
-        for name, section in sections.items():
-            recipe[name] = {**recipe.get(name, {}), **section} if isinstance(section, dict) else section
-        path = tmp_path / f"{family}.yaml"
-        path.write_text(yaml.safe_dump(recipe))
-        return path
-
-    return write
+    """Writes a recipe that trains in seconds; call it with "bert" or "gpt" and the sections that differ."""
+    return partial(write_recipe, tmp_path, corpus_file)
 
 
 @pytest.fixture
-def actbench(tmp_path):
-    """Runs the installed command in a fresh folder and returns the finished process."""
+def installed(tmp_path):
+    """Runs the installed command in a fresh folder and a fresh process, as a user does; returns the finished process.
 
-    def run(*arguments, timeout=120, check=None, **environment):
-        done = subprocess.run(
-            [COMMAND, *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        if check is not None:
-            assert done.returncode == check, done.stderr + done.stdout
-        return done
+    Slow where torch is needed. `actbench` is the same in a process that has its libraries already.
+    """
+
+    def run(*arguments, timeout=250, check=None, **environment):
+        words = [COMMAND, *map(str, arguments)]
+        variables = {**os.environ, **environment}
+        done = subprocess.run(words, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=timeout)
+        return _checked(done, check)
 
     return run
+
+
+@pytest.fixture
+def actbench(tmp_path, installed):
+    """Runs the command in a fresh folder, in a forked process (see forked.py), and returns the finished process.
+
+    A variable that is given may be one that is read when Python or a library starts: then the process is a fresh one.
+    """
+
+    def run(*arguments, timeout=250, check=None, **environment):
+        if environment:
+            return installed(*arguments, timeout=timeout, check=check, **environment)
+        return _checked(forked.run([str(word) for word in arguments], tmp_path, timeout), check)
+
+    return run
+
+
+def _checked(done, code):
+    if code is not None:
+        assert done.returncode == code, done.stderr + done.stdout
+    return done
 
 
 @pytest.fixture

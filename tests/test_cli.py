@@ -160,9 +160,10 @@ def test_a_bad_recipe_is_told_by_file_line_and_key(actbench: Command, tmp_path: 
     ids=lambda value: " ".join(Path(str(v)).name for v in value) if isinstance(value, list) else "",
 )
 def test_bad_input_ends_with_2_and_makes_nothing(
-    actbench: Command, tmp_path: Path, arguments: list[object], said: str
+    actbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[object], said: str
 ) -> None:
-    done = actbench(*arguments, check=2, ACTBENCH_CACHE=str(tmp_path / "cache"))
+    monkeypatch.setenv("ACTBENCH_CACHE", str(tmp_path / "cache"))
+    done = actbench(*arguments, check=2)
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""

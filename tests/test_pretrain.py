@@ -8,6 +8,7 @@ import time
 
 import pytest
 from conftest import COMMAND, ROOT
+from forked import Forked
 
 
 def rows_of(folder):
@@ -26,9 +27,8 @@ def results(folder):
     return rows, (folder / "model.safetensors").read_bytes()
 
 
-def start(recipe, runs, *arguments):
-    command = [COMMAND, "pretrain", "--recipe", recipe, "--runs", runs, *arguments]
-    return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def words(recipe, runs):
+    return ["pretrain", "--recipe", str(recipe), "--runs", str(runs)]
 
 
 def wait_for_step(process, runs, step, timeout=200):  # a slow machine compiles for more than a minute
@@ -41,12 +41,15 @@ def wait_for_step(process, runs, step, timeout=200):  # a slow machine compiles 
             if saved and lines and json.loads(lines[-1])["step"] >= step:
                 return
         time.sleep(0.005)
-    raise AssertionError(f"never reached step {step}: {process.poll()} {process.stderr.read()}")
+    ended = process.poll()
+    if ended is None:
+        process.send_signal(signal.SIGKILL)
+    raise AssertionError(f"never reached step {step}: {ended} {process.communicate()[1]}")
 
 
 def left_unfinished(recipe, runs, step):
     """The folder of a run that was killed after `step`."""
-    process = start(recipe, runs)
+    process = Forked(words(recipe, runs), runs.parent)
     wait_for_step(process, runs, step)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -59,7 +62,7 @@ def left_unfinished(recipe, runs, step):
 @pytest.mark.parametrize("where", ["mid-epoch", "at an epoch's end"])
 def test_a_run_killed_and_resumed_ends_with_the_same_bits(actbench, tiny_recipe, tmp_path, family, where):
     """Dropout is on, and a validation is due at every checkpoint."""
-    every, steps, batch = 7, 120, {"sequences": 8, "accumulate": 2}
+    every, steps, batch = 7, 90, {"sequences": 8, "accumulate": 2}
     if where == "at an epoch's end":
         dry = actbench("pretrain", "-r", tiny_recipe(family), "--dry-run", "--json", check=0)
         content = 30 if family == "bert" else 32
@@ -86,10 +89,10 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(actbench, tiny_recipe,
 def test_a_compiled_run_resumes_with_the_same_bits_too(actbench, tiny_recipe, tmp_path):
     """With coefficients that are unfrozen while it runs."""
     recipe = tiny_recipe(
-        model={"activation": {"name": "raf"}},
+        model={"activation": {"name": "raf"}, "n_layers": 1},  # another layer is another minute of compiling
         optimizer={"activation": {"unfreeze_after": 13}},
         hardware={"compile": "always"},
-        budget={"steps": 400},
+        budget={"steps": 250},
         checkpoint={"every_steps": 9},
         logging={"every_steps": 4},
     )
@@ -110,9 +113,10 @@ def test_an_unfinished_run_is_not_touched_without_resume(actbench, tiny_recipe, 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_the_state_and_names_itself_in_the_exit_code(actbench, tiny_recipe, tmp_path, number, code):
-    recipe = tiny_recipe(budget={"steps": 300}, checkpoint={"every_steps": 5})
+    recipe = tiny_recipe(budget={"steps": 150}, checkpoint={"every_steps": 5})
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    process = start(recipe, stopped)
+    command = [COMMAND, *words(recipe, stopped)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     wait_for_step(process, stopped, 20)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
@@ -136,7 +140,7 @@ def test_a_run_killed_between_its_last_step_and_its_manifest_is_finished_by_resu
 
 def test_two_processes_cannot_train_the_same_run(actbench, tiny_recipe, tmp_path):
     recipe = tiny_recipe(budget={"steps": 5000})
-    process = start(recipe, tmp_path / "runs")
+    process = Forked(words(recipe, tmp_path / "runs"), tmp_path)
     try:
         wait_for_step(process, tmp_path / "runs", 5)
         done = actbench("pretrain", "-r", recipe, "--resume", check=2)
@@ -144,7 +148,7 @@ def test_two_processes_cannot_train_the_same_run(actbench, tiny_recipe, tmp_path
         listed = json.loads(actbench("runs", "list", "--json", check=0).stdout)["runs"]
         assert [row["status"] for row in listed] == ["running"]
     finally:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         process.wait()
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from actbench.bench import machine
 from actbench.errors import BadInput, Problem, nearest
+from actbench.report.table import Table
 from actbench.store.atomic import write_json, write_text
+
+Outcome = TypeVar("Outcome")
 
 FORMATS = (".md", ".json")
 
@@ -30,6 +35,55 @@ class Results(Protocol):
     def to_markdown(self) -> str: ...
 
     def to_text(self, width: int) -> str: ...
+
+
+@dataclass(frozen=True)
+class OneTable(Generic[Outcome]):
+    """Results with a row an outcome, what they were measured on, and what was left out or went wrong."""
+
+    command: ClassVar[str]
+    rows: ClassVar[str]  # what the rows are called in JSON
+
+    machine: dict[str, Any]
+    settings: dict[str, Any]
+    outcomes: tuple[Outcome, ...]
+    skipped: tuple[str, ...]
+    failed: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def table(self) -> Table:
+        """The outcomes, how to read them, and `notes`."""
+        raise NotImplementedError
+
+    def how(self) -> str:
+        """How often, and in what order."""
+        raise NotImplementedError
+
+    def notes(self) -> list[str]:
+        """What was left out or went wrong, and what makes the numbers less sure."""
+        notes = [f"Left out: {reason}." for reason in self.skipped]
+        notes += [f"Failed: {reason}" for reason in self.failed]
+        return notes + [f"Warning: {warning}." for warning in self.warnings]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON data; benchmarks/README.md says what it means."""
+        return {
+            "benchmark": self.command,
+            "machine": self.machine,
+            "settings": self.settings,
+            self.rows: [row.values for row in self.table().rows],
+            "skipped": list(self.skipped),
+            "failed": list(self.failed),
+            "warnings": list(self.warnings),
+        }
+
+    def to_text(self, width: int) -> str:
+        """For a terminal of that width."""
+        return self.table().to_text(width)
+
+    def to_markdown(self) -> str:
+        """Where and how it was measured, and the table."""
+        return "\n".join([machine.sentence(self.machine, self.how()), self.table().to_markdown()])
 
 
 def marks(command: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
 
-from actbench.bench import machine
+from actbench.bench.output import OneTable
 from actbench.bench.peers.catalogue import Pair
 from actbench.bench.peers.process import WARM_UP, Measured
 from actbench.report.numbers import NOTHING
@@ -113,58 +113,24 @@ class Outcome:
         return NOTHING if ours == theirs == NOTHING else f"{ours} / {theirs}"
 
 
-@dataclass(frozen=True)
-class Results:
-    """The outcomes, what they were measured on, and what was left out or went wrong."""
+class Results(OneTable[Outcome]):
+    """How both sides of each pair compare."""
 
-    machine: dict[str, Any]
-    settings: dict[str, Any]
-    outcomes: tuple[Outcome, ...]
-    skipped: tuple[str, ...]
-    failed: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def command(self) -> str:
-        """The word after `actbench bench`."""
-        return "peers"
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON data; benchmarks/README.md says what it means."""
-        return {
-            "benchmark": self.command,
-            "machine": self.machine,
-            "settings": self.settings,
-            "comparisons": [outcome.to_json() for outcome in self.outcomes],
-            "skipped": list(self.skipped),
-            "failed": list(self.failed),
-            "warnings": list(self.warnings),
-        }
+    command = "peers"
+    rows = "comparisons"
 
     def table(self) -> Table:
         """A row a comparison."""
         columns = tuple(Column(title, numeric=number > 1) for number, title in enumerate(COLUMNS))
-        return Table(TITLE, columns, tuple(outcome.row() for outcome in self.outcomes), tuple(self.notes()))
+        scored = any(outcome.ours.report.score is not None for outcome in self.outcomes)
+        notes = (READING, *([SCORES] if scored else []), *self.notes())
+        return Table(TITLE, columns, tuple(outcome.row() for outcome in self.outcomes), notes)
 
-    def notes(self) -> list[str]:
-        """How to read the table, and what was left out."""
-        notes = [READING]
-        if any(outcome.ours.report.score is not None for outcome in self.outcomes):
-            notes.append(SCORES)
-        notes += [f"Left out: {reason}." for reason in self.skipped]
-        notes += [f"Failed: {reason}" for reason in self.failed]
-        return notes + [f"Warning: {warning}." for warning in self.warnings]
-
-    def to_text(self, width: int) -> str:
-        """For a terminal of that width."""
-        return self.table().to_text(width)
-
-    def to_markdown(self) -> str:
-        """Where and how it was measured, and the table."""
+    def how(self) -> str:
+        """Each side in a process, in turn, and which peers are there."""
         packages = ", ".join(f"{name} {version}" for name, version in self.machine["peers"].items())
         turns = f"{self.settings['rounds']} rounds, each side in a process of its own, in turn"
-        how = f"{turns}; {packages or 'no peer is installed'}"
-        return "\n".join([machine.sentence(self.machine, how), self.table().to_markdown()])
+        return f"{turns}; {packages or 'no peer is installed'}"
 
 
 def _rounded(rate: float) -> str:

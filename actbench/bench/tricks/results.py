@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from actbench.bench import machine
 from actbench.bench.alternate import Comparison
+from actbench.bench.output import OneTable
 from actbench.bench.tricks.measure import Outcome
 from actbench.report.numbers import NOTHING
 from actbench.report.table import Column, Row, Table
@@ -30,33 +29,11 @@ def summary(comparison: Comparison) -> str:
     return f"{comparison.time_ratio:.2f} [{low:.2f}, {high:.2f}]"
 
 
-@dataclass(frozen=True)
-class Results:
-    """The outcomes, what they were measured on, and what was left out or went wrong."""
+class Results(OneTable[Outcome]):
+    """What each trick buys in each model."""
 
-    machine: dict[str, Any]
-    settings: dict[str, Any]
-    outcomes: tuple[Outcome, ...]
-    skipped: tuple[str, ...]
-    failed: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def command(self) -> str:
-        """The word after `actbench bench`."""
-        return "tricks"
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON data; benchmarks/README.md says what it means."""
-        return {
-            "benchmark": self.command,
-            "machine": self.machine,
-            "settings": self.settings,
-            "tricks": [_json(outcome) for outcome in self.outcomes],
-            "skipped": list(self.skipped),
-            "failed": list(self.failed),
-            "warnings": list(self.warnings),
-        }
+    command = "tricks"
+    rows = "tricks"
 
     def table(self) -> Table:
         """A row a trick and model."""
@@ -67,23 +44,12 @@ class Results:
         )
         columns = tuple(Column(title, numeric=number > 3) for number, title in enumerate(COLUMNS))
         rows = tuple(_row(outcome) for outcome in self.outcomes)
-        return Table(f"A training step without each of its tricks: {size}", columns, rows, tuple(self.notes()))
+        notes = (READING, LOSSES, *self.notes())
+        return Table(f"A training step without each of its tricks: {size}", columns, rows, notes)
 
-    def notes(self) -> list[str]:
-        """How to read the table, and what was left out."""
-        notes = [READING, LOSSES]
-        notes += [f"Left out: {reason}." for reason in self.skipped]
-        notes += [f"Failed: {reason}" for reason in self.failed]
-        return notes + [f"Warning: {warning}." for warning in self.warnings]
-
-    def to_text(self, width: int) -> str:
-        """For a terminal of that width."""
-        return self.table().to_text(width)
-
-    def to_markdown(self) -> str:
-        """Where and how it was measured, and the table."""
-        how = f"{self.settings['rounds']} rounds, with and without in turn"
-        return "\n".join([machine.sentence(self.machine, how), self.table().to_markdown()])
+    def how(self) -> str:
+        """With and without in turn."""
+        return f"{self.settings['rounds']} rounds, with and without in turn"
 
 
 def _row(outcome: Outcome) -> Row:
