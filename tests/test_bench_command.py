@@ -16,7 +16,7 @@ from actbench import activations
 from actbench.bench import machine, output
 from actbench.bench.activations.cells import Cell, Limits
 from actbench.bench.activations.peers import RationalActivations
-from actbench.bench.activations.request import Request, request
+from actbench.bench.activations.request import MODES, Request, place, request
 from actbench.bench.activations.results import Results
 from actbench.bench.activations.run import run
 from actbench.bench.alternate import Comparison
@@ -30,7 +30,7 @@ MACHINE: dict[str, Any] = {
     "libraries": {"torch": "2.0"}, "python": "3.11", "actbench": "0", "date": "2026-01-02T03:04:05", "command": "it",
 }  # fmt: skip
 
-BEGIN, END = output.marks("activations")
+BEGIN, END = output.marks("activations eager")
 
 
 def asked(*names: str, modes: str = "eager", dtypes: str = "fp32") -> Request:
@@ -44,7 +44,7 @@ def measured(wanted: Request, **options: Any) -> tuple[Results, list[str]]:
 
 
 def results(*cells: Cell, **changes: Any) -> Results:
-    parts: dict[str, Any] = {"skipped": (), "failed": (), "warnings": (), "settings": {"rounds": 2}}
+    parts: dict[str, Any] = {"skipped": (), "failed": (), "warnings": (), "settings": {"rounds": 2, "modes": ["eager"]}}
     return Results(MACHINE, cells=cells, **{**parts, **changes})
 
 
@@ -145,7 +145,7 @@ def test_a_page_keeps_what_stands_around_the_results(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"Before.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
     for ratio in (1.0, 2.0):
-        output.check([page], "activations")
+        output.check([page], "activations eager")
         output.write(results(cell("raf", ratio)), page)
     text = page.read_text()
     assert text.startswith(f"Before.\n\n{BEGIN}\n") and text.endswith(f"{END}\n\nAfter.\n")
@@ -153,7 +153,23 @@ def test_a_page_keeps_what_stands_around_the_results(tmp_path: Path) -> None:
 
 
 def test_the_page_on_performance_has_a_place_for_the_results() -> None:
-    output.check([ROOT / "docs" / "performance.md"], "activations")
+    output.check([ROOT / "docs" / "performance.md"], *map(place, MODES))
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_each_mode_has_a_place_of_its_own(tmp_path: Path, exists: bool) -> None:
+    page = tmp_path / "page.md"
+    if exists:
+        page.write_text("".join("\n".join([*output.marks(place(mode)), ""]) for mode in MODES))
+    both = {"rounds": 2, "modes": list(MODES)}
+    eager, compiled = cell("raf", 1.0, mode="eager"), cell("raf", 2.0, mode="compiled")
+    for found in (results(eager, compiled, settings=both), results(cell("raf", 3.0, mode="eager"))):
+        for part in found.by_mode():
+            output.write(part, page)
+    text = page.read_text()
+    (first, second), (third, last) = (map(text.index, output.marks(place(mode))) for mode in MODES)
+    assert first < text.index("2.00 \\[") < second < third < text.index("3.00 \\[") < last
+    assert "1.00 \\[" not in text and text.count("<!--") == 4
 
 
 # What is missing, broken or busy.

@@ -15,6 +15,7 @@ from fake_growth import EAGER, SMALL, STUDIES, TEXTS, axis, results, small
 from typer.testing import CliRunner
 
 from actbench.bench import alternate, output
+from actbench.bench.activations.request import MODES, place
 from actbench.bench.growth import axes, fits, sentences, tables, texts
 from actbench.bench.growth import run as running
 from actbench.bench.growth.axes import Axis, Shape
@@ -218,5 +219,6 @@ def test_the_page_on_performance_has_a_place_for_all_that_make_bench_measures() 
     assert {name for name, *_ in commands} == registered
     for name, options, page, _ in commands:
         family = re.search(r"recipes/nano/(\w+)\.yaml", options)
-        output.check([ROOT / page], f"{name} {family[1]}-nano" if family else name)
+        places = {"step": [f"step {family[1]}-nano"] if family else [], "activations": map(place, MODES)}
+        output.check([ROOT / page], *places.get(name, [name]))
     assert len({data for *_, data in commands}) == len(commands)

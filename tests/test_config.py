@@ -96,6 +96,19 @@ def test_identity_leaves_out_the_name_and_the_logging_alone(write: Write) -> Non
         assert load_recipe(path, [change]).identity() != identity
 
 
+def test_an_option_that_says_the_default_makes_no_other_run(write: Write) -> None:
+    plain = write(GOOD)
+    raf = {said: load_recipe(plain, [f"model.activation={{name: raf{said}}}"]).identity() for said in (
+        "", ", degrees: [5, 4], range: [-3, 3], version: A, numerator: null", ", outside: linear"
+    )}  # fmt: skip
+    said_nothing, said_defaults, linear = raf.values()
+    assert said_nothing == said_defaults != linear
+    assert said_nothing["model"]["activation"]["layers.0"] == {"name": "raf", "init": "relu"}
+    override = "model.activation_overrides=[{slot: layers.0, name: poly_norm%s}]"
+    one, other = (load_recipe(plain, [override % said]).identity() for said in ("", ", order: 3, eps: 1e-6"))
+    assert one == other != load_recipe(plain, [override % ", order: 2"]).identity()
+
+
 def test_finetuning_settings_are_read_the_same_way(write: Write) -> None:
     assert load(write("lr: 1e-4\npatience: null\n"), FinetuneSettings).patience is None
     with pytest.raises(BadInput, match=r"r\.yaml:1: epoch: unknown key \(did you mean 'epochs'\?\)"):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from actbench.activations.registry import (
     available,
+    canonical,
     clashes,
     code_hash,
     create,
@@ -37,6 +38,7 @@ __all__ = [
     "Activation",
     "ElementwiseActivation",
     "available",
+    "canonical",
     "clashes",
     "code_hash",
     "create",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actbench.activations.base import Activation
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
-BLOCK = 131072  # elements: 1/2 MiB in fp32. Larger, and they leave the caches; smaller, and calls cost more
+BLOCK = 262144  # elements: 1 MiB in fp32. Larger, and they leave the caches; smaller, and calls cost more
 
 
 def at_least_fp32(x: Tensor) -> Tensor:
@@ -35,6 +35,9 @@ def split(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 def gradients(activation: Activation, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
     """Of (compute * grad).sum(), by each input and each learnable parameter that is not frozen."""
     if activation.has_gradients() and activation.gradients is not None:
+        if activation.element_alone:  # of one axis, for the dot products
+            (x,) = inputs
+            return activation.gradients([x.reshape(-1)], grad.reshape(-1))
         return activation.gradients(inputs, grad)
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in inputs]
@@ -65,7 +68,7 @@ class InBlocks(torch.autograd.Function):
             given, out, at = block[0], block[1 : 1 + ctx.n_inputs], block[1 + ctx.n_inputs :]
             found = gradients(ctx.activation, [at_least_fp32(x) for x in at], at_least_fp32(given))
             for target, value in zip(out, found, strict=False):
-                target.copy_(value)
+                target.copy_(value.view_as(target))
             for total, value in zip(totals, found[ctx.n_inputs :], strict=True):
                 total.add_(value)
         return (None, None, *outputs, *totals)

@@ -30,9 +30,12 @@ def derivative(terms: Sequence[Any]) -> list[Any]:
 
 def _step(total: Any, x: Any, term: Any, ours: bool) -> Any:
     """total x + term; where no gradient is wanted in one pass through memory, and in place if `total` is ours."""
-    tensors = isinstance(total, Tensor) and isinstance(term, Tensor) and type(x) is Tensor  # a DTensor adds by itself
-    if not tensors or torch.compiler.is_compiling() or torch.is_grad_enabled():
+    if type(x) is not Tensor or torch.is_grad_enabled() or torch.compiler.is_compiling():  # a DTensor adds by itself
         return total * x + term
+    if not isinstance(term, Tensor):
+        term = torch.scalar_tensor(term, dtype=x.dtype, device=x.device)
+    if not isinstance(total, Tensor):
+        return torch.add(term, x, alpha=total)
     if ours and total.shape == x.shape:
         return torch.addcmul(term, total, x, out=total)
     if total.ndim == 0 and not total.is_cuda:

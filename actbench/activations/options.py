@@ -44,6 +44,13 @@ def options_model(cls: type[Activation]) -> type[BaseModel]:
     return create_model(f"{cls.__name__}Options", __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
+def without_defaults(cls: type[Activation], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say something else than the constructor's defaults; all of them where some are wrong."""
+    checked, problems = check(cls, options)
+    fields = options_model(cls).model_fields
+    return {key: value for key, value in options.items() if problems or checked[key] != fields[key].default}
+
+
 def construct(cls: Callable[..., Activation], options: Mapping[str, Any], width: int | None) -> Activation:
     """The activation, told its width if its constructor asks for one."""
     asks = WIDTH in inspect.signature(cls).parameters

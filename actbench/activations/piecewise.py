@@ -12,7 +12,9 @@ from pydantic import Field
 from torch import Tensor
 
 from actbench.activations.base import ElementwiseActivation, Sharing
-from actbench.activations.by_hand import add_product, through_prelu, total, where_positive
+from actbench.activations.by_hand import add_product, elements, through_prelu, total, where_positive
+from actbench.activations.hinges import Hinge, hinges
+from actbench.activations.hinges import gradients as hinge_gradients
 from actbench.activations.registry import register
 
 
@@ -102,22 +104,16 @@ Networks, ICLR workshop, arXiv 1412.6830"
 
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
-        total = x.relu()
-        for slope, hinge in zip(self.terms(self.slopes), self.terms(self.hinges), strict=True):
-            total = add_product(total, slope, (hinge - x).relu())
-        return total
+        return hinges(x, self._terms())
 
     def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
         """By hand."""
-        (x,) = inputs
-        by_x, by_slopes, by_hinges = where_positive(grad, x), [], []
-        for slope, hinge in zip(self.slopes.unbind(), self.hinges.unbind(), strict=True):
-            below = hinge - x
-            active = where_positive(grad, below)
-            by_x = add_product(by_x, -slope, active)
-            by_slopes.append(total(active, below))
-            by_hinges.append(total(active))
-        return by_x, *self.not_frozen(slopes=torch.stack(by_slopes), hinges=self.slopes * torch.stack(by_hinges))
+        by_x, by_slopes, sums = hinge_gradients(inputs[0], grad, self._terms())
+        return by_x, *self.not_frozen(slopes=by_slopes[1:], hinges=self.slopes * sums[1:])
+
+    def _terms(self) -> list[Hinge]:
+        slopes, places = (elements(self.spread(parameter)) for parameter in (self.slopes, self.hinges))
+        return [(1, 0.0, 1.0), *((-1, -place, slope) for place, slope in zip(places, slopes, strict=True))]
 
 
 @register("splash")
@@ -149,25 +145,18 @@ Adversarial Robustness, Neural Networks 140, arXiv 2006.08947"
 
     def compute(self, x: Tensor) -> Tensor:
         """(..., F) -> (..., F)."""
-        total = torch.zeros_like(x)
-        for hinge, right, left in zip(self.hinges, self.terms(self.right), self.terms(self.left), strict=True):
-            total = add_product(total, right, (x - hinge).relu())
-            total = add_product(total, left, (-hinge - x).relu())
-        return total
+        return hinges(x, self._terms())
 
     def gradients(self, inputs: Sequence[Tensor], grad: Tensor) -> Sequence[Tensor]:
         """By hand."""
-        (x,) = inputs
-        by_x, by_right, by_left = torch.zeros_like(x), [], []
-        for hinge, right, left in zip(self.hinges, self.right.unbind(), self.left.unbind(), strict=True):
-            above, below = x - hinge, -hinge - x
-            active = where_positive(grad, above)
-            by_x = add_product(by_x, right, active)
-            by_right.append(total(active, above))
-            active = where_positive(grad, below)
-            by_x = add_product(by_x, -left, active)
-            by_left.append(total(active, below))
-        return by_x, *self.not_frozen(right=torch.stack(by_right), left=torch.stack(by_left))
+        by_x, by_slopes, _ = hinge_gradients(inputs[0], grad, self._terms())
+        by_right, by_left = by_slopes.chunk(2)
+        return by_x, *self.not_frozen(right=by_right, left=by_left)
+
+    def _terms(self) -> list[Hinge]:
+        right, left = (elements(self.spread(parameter)) for parameter in (self.right, self.left))
+        rising = [(1, place, slope) for place, slope in zip(self.hinges, right, strict=True)]
+        return [*rising, *((-1, place, slope) for place, slope in zip(self.hinges, left, strict=True))]
 
 
 def hinges_from(inputs: Tensor, count: int) -> list[float]:

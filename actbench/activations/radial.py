@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from actbench.activations.base import ElementwiseActivation, Sharing
-from actbench.activations.by_hand import powers
-from actbench.activations.horner import derivative, horner
+from actbench.activations.by_hand import add_product, elements, exp, powers, total
+from actbench.activations.horner import horner
 from actbench.activations.inner import inner_activation
 from actbench.activations.registry import register
 
@@ -68,11 +68,17 @@ class RBF(ElementwiseActivation):
         for middle, above, below in self._groups():
             v, up, down, bell = self._factors(x, middle)
             bell = bell * grad
-            by_up, by_down = horner(derivative(above), up), horner(derivative([0 * below[0], *below]), down)
-            value = horner(above, up) + down * horner(below, down)
-            by_x = by_x + bell * (up * by_up - down * by_down - v * value)
-            rising, falling = powers(bell, up, len(above)), powers(bell * down, down, len(below))
-            sums += [*reversed(falling), *rising]
+            value, slope, found = torch.zeros_like(x), torch.zeros_like(x), []
+            for gaussians, weights, steps in (
+                (powers(bell * down, down, len(below)), below, range(-1, -1 - len(below), -1)),
+                (powers(bell, up, len(above)), above, range(len(above))),
+            ):
+                for gaussian, weight, step in zip(gaussians, weights, steps, strict=True):
+                    found.append(total(gaussian))
+                    value = add_product(value, weight, gaussian)
+                    slope = add_product(slope, step * weight, gaussian)
+            by_x = by_x + slope - v * value
+            sums += [*reversed(found[: len(below)]), *found[len(below) :]]
         by_weight = torch.stack(sums) * self._heights()
         return by_x / self.spacing, *self.not_frozen(weight=by_weight)
 
@@ -82,7 +88,7 @@ class RBF(ElementwiseActivation):
         With v = (x - c) / h for the middle centre c, the Gaussian k steps from it is exp(-v^2/2) exp(v)^k exp(-k^2/2).
         The last factor is joined with the weights.
         """
-        weights = (self.spread(self.weight) * self._heights()).unbind(-1)
+        weights = elements(self.spread(self.weight) * self._heights())
         for start, middle, stop in _parts(len(weights)):
             yield middle, weights[middle:stop], weights[start:middle][::-1]
 
@@ -99,8 +105,8 @@ class RBF(ElementwiseActivation):
         """
         reach = REACH[x.dtype]
         v = ((x - (self.low + middle * self.spacing)) * (1 / self.spacing)).clamp(-reach, reach)
-        up = torch.exp(v)
-        return v, up, up.reciprocal(), torch.exp(-0.5 * v * v)
+        up = exp(v)
+        return v, up, up.reciprocal(), exp(v * v, -0.5)
 
     def _fitted(self, init: str, count: int) -> list[float]:
         """The weights of the least-squares fit to the activation `init`, in fp64 on the CPU."""

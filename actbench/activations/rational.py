@@ -11,7 +11,7 @@ from torch import Tensor
 
 from actbench.activations import coefficients
 from actbench.activations.base import ElementwiseActivation, Sharing
-from actbench.activations.by_hand import add_product, moments
+from actbench.activations.by_hand import columns, elements, moments, subtract_product, times, with_sign_of
 from actbench.activations.fitting import C_OFFSET, MOST, Version
 from actbench.activations.horner import derivative, even_and_odd, horner
 from actbench.activations.options import check
@@ -105,17 +105,17 @@ class RAF(ElementwiseActivation):
         inner, t, square = self._inner(b), x.abs() if self.version == "A" else x, x * x
         value = even_and_odd(inner, t, square)
         Q = self._around(value)
-        f = even_and_odd(a, x, square) / Q
         by_p = grad / Q
-        by_inner = -f * by_p
+        # By the polynomial that Q is made of, with the sign turned.
+        less = times(even_and_odd(a, x, square) / Q, by_p)
         if self.version in "BCD":
-            by_inner = torch.where(value >= 0, by_inner, -by_inner)
-        by_t = even_and_odd(derivative(inner), t, square) * by_inner
-        by_x = even_and_odd(derivative(a), x, square) * by_p
-        by_x = add_product(by_x, by_t, x.sgn()) if self.version == "A" else by_x + by_t
-        by_a, by_b = moments(by_p, x, square, len(a)), moments(by_inner, t, square, len(inner))[len(inner) - len(b) :]
+            less = with_sign_of(value, less)
+        by_t = times(even_and_odd(derivative(inner), t, square), less)
+        by_x = times(even_and_odd(derivative(a), x, square), by_p)
+        by_x = subtract_product(by_x, by_t, x.sgn()) if self.version == "A" else by_x - by_t
+        by_a, by_b = moments(by_p, x, square, len(a)), -moments(less, t, square, len(inner))[len(inner) - len(b) :]
         if self.version == "A":
-            by_b = torch.where(self.denominator >= 0, by_b, -by_b)
+            by_b = with_sign_of(self.denominator, by_b)
         return by_x, *self.not_frozen(numerator=by_a, denominator=by_b)
 
     @classmethod
@@ -134,7 +134,9 @@ class RAF(ElementwiseActivation):
         below: Tensor = self.denominator
         if self.draws:
             above, below = _noisy(above), _noisy(below)
-        return self.terms(above), self.terms(_magnitude(below) if self.version == "A" else below)
+        below = _magnitude(below) if self.version == "A" else below
+        terms = elements if self.outside == "extrapolate" else columns
+        return terms(self.spread(above)), terms(self.spread(below))
 
     def _ratio(self, a: Terms, b: Terms, x: Tensor) -> Tensor:
         t, square = x.abs() if self.version == "A" else x, x * x
@@ -148,8 +150,7 @@ class RAF(ElementwiseActivation):
         """The polynomial that the denominator is made of: in |x| for version A, in x for the others."""
         if self.version == "C":
             return b
-        constant = float(self.version in "AN")  # which the compiler had better know
-        return constant if torch.compiler.is_compiling() else self.denominator.new_tensor(constant), *b
+        return float(self.version in "AN"), *b
 
     @property
     def _offset(self) -> float:
@@ -169,7 +170,7 @@ class RAF(ElementwiseActivation):
 
 def _magnitude(value: Any) -> Tensor:
     """|value|, with the derivative 1 at zero: with torch's, which is 0 there, a b_j of zero would never move."""
-    return torch.where(value >= 0, value, -value)
+    return with_sign_of(value, value) if torch.is_grad_enabled() else value.abs()
 
 
 def _foreign(init: Any) -> bool:

@@ -110,6 +110,13 @@ def one_set(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return first
 
 
+def canonical(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without those that say what the activation's defaults are. Raises BadInput as `get` does."""
+    from actbench.activations.options import without_defaults
+
+    return without_defaults(get(name), options)
+
+
 def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What is wrong with an activation's name and options, as (key, message, hint); empty when all is well."""
     from actbench.activations.options import check

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from actbench.activations.base import ElementwiseActivation, Sharing
-from actbench.activations.by_hand import add_product, total, where_positive
+from actbench.activations.by_hand import add_product, at_most, exp, total, where_positive
 from actbench.activations.registry import register
 
 
@@ -71,12 +71,14 @@ class XIELU(ElementwiseActivation):
         above, below = x.relu(), -(-x).relu()
         by_above = where_positive(grad, x)
         by_below = grad - by_above
-        exp = self._exp(x)
-        slope = where_positive(exp, self.EPS - x).mul_(self.BETA + n).sub_(n)  # below
-        by_x = add_product(self.BETA * by_above, 2 * p, by_above * above) + by_below * slope
-        by_p, by_n = total(by_above * above, above), total(by_below, exp.sub_(1).sub_(below))
+        powers = self._exp(x)
+        slope = where_positive(powers, self.EPS - x).mul_(self.BETA + n).sub_(n)  # below
+        by_p = by_above * above
+        by_x = add_product(by_below * slope, 2 * p, by_p)
+        by_x = add_product(by_x, self.BETA, by_above)
+        by_p, by_n = total(by_p, above), total(by_below, powers.sub_(1).sub_(below))
         return by_x, *self.not_frozen(p=by_p * torch.sigmoid(self.p), n=by_n * torch.sigmoid(self.n))
 
     def _exp(self, x: Tensor) -> Tensor:
         """e^x, x cut off at EPS."""
-        return torch.exp(self.EPS - (self.EPS - x).relu())  # clamp asks for nan too, which takes time
+        return exp(at_most(x, self.EPS))

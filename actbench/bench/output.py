@@ -91,7 +91,7 @@ def marks(command: str) -> tuple[str, str]:
     return f"<!-- actbench bench {command} -->", f"<!-- end of actbench bench {command} -->"
 
 
-def check(paths: Sequence[Path], command: str) -> None:
+def check(paths: Sequence[Path], *commands: str) -> None:
     """Raises BadInput, before anything is measured, when one of the files cannot be written."""
     problems = []
     for path in paths:
@@ -100,20 +100,23 @@ def check(paths: Sequence[Path], command: str) -> None:
             problems.append(Problem(f"cannot write '{path.suffix}' files", str(path), hint=hint))
         elif not path.parent.is_dir():
             problems.append(Problem(f"no such folder: {path.parent}", str(path)))
-        elif path.suffix == ".md" and path.exists() and _place(path.read_text(encoding="utf-8"), command) is None:
-            begin, end = marks(command)
-            hint = f"put the lines {begin} and {end} where the tables belong"
-            problems.append(Problem("has no place for the results", str(path), hint=hint))
+        elif path.suffix == ".md" and path.exists():
+            page = path.read_text(encoding="utf-8")
+            for begin, end in (marks(command) for command in commands if _place(page, command) is None):
+                hint = f"put the lines {begin} and {end} where the tables belong"
+                problems.append(Problem("has no place for the results", str(path), hint=hint))
     if problems:
         raise BadInput(problems)
 
 
 def write(results: Results, path: Path) -> None:
-    """Writes the file; of a Markdown page that is there, only what stands between the two marks is replaced."""
+    """Writes the file; of a Markdown page, only what stands between the two marks is replaced, or it is added."""
     if path.suffix == ".json":
         write_json(path, results.to_json())
         return
-    page = path.read_text(encoding="utf-8") if path.exists() else "\n".join([*marks(results.command), ""])
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    if _place(page, results.command) is None:
+        page += "\n".join([*marks(results.command), ""])
     place = _place(page, results.command)
     assert place is not None
     write_text(path, page[: place[0]] + "\n" + results.to_markdown() + page[place[1] :])

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,14 +54,14 @@ def activations(
     """
     from actbench.bench import output as files
     from actbench.bench.activations import steps
-    from actbench.bench.activations.request import request
+    from actbench.bench.activations.request import place, request
     from actbench.bench.activations.run import run
 
     wanted = request(name or [], dtypes, modes, shapes, rounds)
-    files.check(output or [], "activations")
+    files.check(output or [], *map(place, wanted.modes))
     step_names = (wanted.names if name else steps.DEFAULT) if in_model else ()
     results = run(wanted, with_peers=peers, step_names=step_names, sequences=sequences, command=_command(), say=say)
-    _tell(results, output or [], as_json)
+    _tell(results, output or [], as_json, results.by_mode())
 
 
 @app.command()
@@ -185,13 +186,17 @@ def _command() -> str:
     return f"actbench {shlex.join(sys.argv[1:])}"
 
 
-def _tell(results: Results, output: list[Path], as_json: bool) -> None:
-    """Writes the files and prints the rest. Raises RunFailed when something could not be measured."""
+def _tell(results: Results, output: list[Path], as_json: bool, sections: Sequence[Results] | None = None) -> None:
+    """Writes the files and prints the rest. Raises RunFailed when something could not be measured.
+
+    `sections` are the parts of the results that have places of their own in a page.
+    """
     from actbench.bench import output as files
     from actbench.errors import RunFailed
 
     for path in output:
-        files.write(results, path)
+        for part in [results] if sections is None or path.suffix != ".md" else sections:
+            files.write(part, path)
         say(f"wrote {path}")
     if as_json:
         print_json(results.to_json())

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, Strict, model_serializer, model_validator
 
+from actbench.activations import canonical
 from actbench.config.activation import (
     ActivationOptimizer,
     ActivationOptimizerOverride,
@@ -246,13 +247,14 @@ class Recipe(Section):
         """All that decides the run's result, as JSON data: everything but its name and what it logs.
 
         Paths are left out: the hashes of the text, the tokenizer and the activation's code stand for what they lead to.
-        Activations and how they learn are given slot by slot, however the recipe says it.
+        Activations and how they learn are given slot by slot, however the recipe says it, and without options that
+        only say the default.
         """
         paths = {"corpus": {"files"}, "tokenizer": {"file"}}
         data = self.model_dump(mode="json", exclude={"name": True, "logging": True, **paths})
         slots = slot_names(self.model.family, self.model.n_layers)
         named = {
-            slot: {**spec.model_dump(mode="json"), "name": short_name(spec.name)}
+            slot: {**canonical(spec.name, spec.options), "name": short_name(spec.name)}
             for slot, spec in placement(self.model).items()
         }
         learnt = {slot: own.model_dump(mode="json") for slot, own in learning(self.optimizer, slots).items()}

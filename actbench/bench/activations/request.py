@@ -33,6 +33,11 @@ class Request:
         return {"activations": names, "dtypes": dtypes, "modes": modes, "shapes": shapes, "rounds": self.rounds}
 
 
+def place(mode: str) -> str:
+    """The words after `actbench bench` by which a page's place for what was measured in a mode is called."""
+    return f"activations {mode}"
+
+
 def request(names: Sequence[str], dtypes: str, modes: str, shapes: str, rounds: int) -> Request:
     """Reads lists such as "fp32,bf16" and "2048x3072,8192x1024"; no names mean every activation that learns.
 

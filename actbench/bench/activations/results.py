@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 from actbench.bench import machine
 from actbench.bench.activations.cells import FUNCTION_LIMITS, STEP_LIMITS, Cell
-from actbench.bench.activations.request import MODES
+from actbench.bench.activations.request import MODES, place
 from actbench.report.numbers import NOTHING
 from actbench.report.table import Column, Row, Table, markdown
 
@@ -55,13 +55,13 @@ class Results:
 
     @property
     def command(self) -> str:
-        """The word after `actbench bench`."""
-        return "activations"
+        """The words after `actbench bench`: of the place for its mode, if it has one mode."""
+        return " and ".join(map(place, self.settings["modes"]))
 
     def to_json(self) -> dict[str, Any]:
         """JSON data; benchmarks/README.md says what it means."""
         return {
-            "benchmark": self.command,
+            "benchmark": "activations",
             "machine": self.machine,
             "settings": self.settings,
             "cells": [cell.to_json() for cell in self.cells],
@@ -69,6 +69,15 @@ class Results:
             "failed": list(self.failed),
             "warnings": list(self.warnings),
         }
+
+    def by_mode(self) -> list[Results]:
+        """What was found in each mode, where there is something."""
+        parts = []
+        for mode in MODES:
+            cells = tuple(cell for cell in self.cells if cell.mode == mode)
+            if cells:
+                parts.append(replace(self, cells=cells, settings={**self.settings, "modes": [mode]}))
+        return parts
 
     def tables(self) -> list[Table]:
         """Activations alone, then peers, then whole steps; a table a mode."""
