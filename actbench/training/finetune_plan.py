@@ -64,7 +64,7 @@ def plan_finetuning(
         raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
     tasks, plans = list(tasks), []
     for data in tasks:
-        _check_size(data, settings)
+        check_size(data, settings)
     for data, seed in itertools.product(tasks, list(seeds)):
         size = settings.train_size or "all"
         hashed = identity_hash(_identity(parent, data, settings, seed))
