@@ -45,17 +45,17 @@ class Cohort:
     task: str | None  # None: pre-training
     variants: tuple[Variant, ...]
 
-    def baseline(self, name: str) -> Variant | None:
+    def called(self, name: str) -> Variant | None:
         """The variant labelled `name`, or else the only one whose activation is called so."""
         exact = [variant for variant in self.variants if variant.label == name]
         candidates = exact or [variant for variant in self.variants if _is_called(variant.first, name)]
         return candidates[0] if len(candidates) == 1 else None
 
-    def why_no_baseline(self, name: str) -> str:
-        """What to tell a reader when `baseline` finds none."""
+    def why_none_called(self, name: str) -> str:
+        """What to tell a reader when `called` finds none."""
         labels = [variant.label for variant in self.variants]
         if any(_is_called(variant.first, name) for variant in self.variants):
-            return f"several variants of {name}: choose one of {', '.join(labels)} as the baseline"
+            return f"several variants of {name}: choose one of {', '.join(labels)}"
         return f"no finished run with {name} here to compare with ({nearest(name, labels)})"
 
 

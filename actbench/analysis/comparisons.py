@@ -56,9 +56,9 @@ def compare(runs: Sequence[Run], baseline: str) -> Family:
     """Compares within cohorts, by cohort, the baseline first. Runs that are not finished only are listed."""
     finished, unfinished = split_finished(runs)
     found = [
-        _compare(cohort, variant, cohort.baseline(baseline))
+        _compare(cohort, variant, cohort.called(baseline))
         for cohort in cohorts(finished)
-        for variant in sorted(cohort.variants, key=lambda v: (v is not cohort.baseline(baseline), v.label))
+        for variant in sorted(cohort.variants, key=lambda v: (v is not cohort.called(baseline), v.label))
     ]
     found = _adjusted(found)
     return Family(

@@ -103,8 +103,8 @@ def _notes(family: Family, kind: str, found: Sequence[Comparison]) -> tuple[str,
     notes = []
     for cohort in {id(c.cohort): c.cohort for c in found}.values():
         place = cohort.name if cohort.task is None else f"{cohort.name}, {cohort.task}"
-        if cohort.baseline(family.baseline) is None:
-            notes.append(f"{place}: {cohort.why_no_baseline(family.baseline)}.")
+        if cohort.called(family.baseline) is None:
+            notes.append(f"{place}: {cohort.why_none_called(family.baseline)}.")
         repeats = [run.id for variant in cohort.variants for run in variant.repeats]
         if repeats:
             notes.append(f"{place}: a newer run of the same recipe and seed stands for {', '.join(repeats)}.")

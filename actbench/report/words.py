@@ -107,8 +107,8 @@ def _seeds_of(runs: Sequence[Run]) -> dict[str, int]:
 def _verdict(group: list[Comparison], family: Family) -> str:
     cohort, baseline = group[0].cohort, family.baseline
     about = "Pre-training" if cohort.task is None else cohort.task
-    if cohort.baseline(baseline) is None:
-        return f"{about}: {cohort.why_no_baseline(baseline)}."
+    if cohort.called(baseline) is None:
+        return f"{about}: {cohort.why_none_called(baseline)}."
     compared = [(c.variant.label, c.difference) for c in group if c.difference is not None]
     what = f"validation loss to {baseline}'s" if cohort.task is None else f"score to {baseline}'s, in points"
     apart = [(name, d) for name, d in compared if d.excludes_zero and not d.is_shown]

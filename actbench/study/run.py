@@ -15,7 +15,7 @@ from typing import Any
 from actbench.data.probes import probes_for
 from actbench.errors import ActbenchError, Interrupted
 from actbench.evaluation.load import recipe_of
-from actbench.report.page import write_report
+from actbench.report.page import StudyText, write_report
 from actbench.store import Run
 from actbench.study.file import Job, LoadedStudy, ProbesFollowUp
 from actbench.training.finetune_plan import FinetunePlan, plan_finetuning
@@ -66,7 +66,7 @@ def run_study(loaded: LoadedStudy, runs: Path, say: Say) -> Outcome:
     outcome.finished = len(finished)
     if finished:
         say(f"writing {outcome.report}")
-        write_report(outcome.report.parent, study.title, study.about, finished, study.baseline)
+        write_report(outcome.report.parent, StudyText(study.title, study.about), finished, study.baseline)
     return outcome
 
 
