@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from actbench.config import FinetuneSettings, Recipe
-from actbench.config.schema import Section
+from actbench.config.schema import FilesCorpus
+from actbench.config.section import Section, Several
 from actbench.data import glue, probes
+from actbench.data.packing import open_source
 from actbench.data.tasks import TaskData
 from actbench.evaluation.load import recipe_of
 from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
@@ -28,8 +30,8 @@ class FinetuneFollowUp(Section):
     """Fine-tune each BERT on tasks, with each of these seeds: `probes` are built-in stand-ins, `glue` is GLUE."""
 
     finetune: Literal["probes", "glue"]
-    seeds: Annotated[list[Seed], Field(min_length=1)]
-    tasks: Annotated[list[str], Field(min_length=1)] | None = None  # None: all
+    seeds: Annotated[Several[Seed], Field(min_length=1)]
+    tasks: Annotated[Several[str], Field(min_length=1)] | None = None  # None: all
     data: str | None = None  # glue: a folder with its TSV files, relative to the working folder, or hub (the default)
     settings: FinetuneSettings = FinetuneSettings()
 
@@ -59,7 +61,9 @@ class EvaluateFollowUp(Section):
     """Measure each model's perplexity on a text, or on its own held-out documents."""
 
     eval: Literal["perplexity"]
-    corpus: str | list[str] | None = None  # text files or globs, relative to the working folder
+    corpus: str | Annotated[Several[str], Field(min_length=1)] | None = (
+        None  # text files or globs, relative to the working folder
+    )
 
     @property
     def title(self) -> str:
@@ -69,7 +73,9 @@ class EvaluateFollowUp(Section):
     @property
     def files(self) -> list[str] | None:
         """The text's files and globs; None for the held-out documents."""
-        return [self.corpus] if isinstance(self.corpus, str) else self.corpus
+        if self.corpus is None:
+            return None
+        return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
 
     @property
     def n_runs(self) -> int:
@@ -106,6 +112,14 @@ def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
     for data in found:
         check_size(data, follow_up.settings)
     return found
+
+
+def check(follow_up: FollowUp, recipe: Recipe) -> None:
+    """Raises BadInput when what it needs for a model pre-trained by `recipe` is not there."""
+    if isinstance(follow_up, FinetuneFollowUp):
+        tasks_of(follow_up, recipe)
+    elif follow_up.files:
+        open_source(FilesCorpus(source="files", files=follow_up.files), lambda _: None)
 
 
 def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpPlan]:

@@ -67,7 +67,9 @@ def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
     from actbench.evaluation.perplexity import evaluate
     from actbench.training.finetune import finetune
 
-    plans = [planned for planned in plans_of(Run(runs / task.parent), follow_up, runs) if planned.run.id in task.run_ids]
+    plans = [
+        planned for planned in plans_of(Run(runs / task.parent), follow_up, runs) if planned.run.id in task.run_ids
+    ]
     for _ in finetune([planned for planned in plans if isinstance(planned, FinetunePlan)], _tell):
         pass
     for planned in plans:

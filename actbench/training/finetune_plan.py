@@ -85,7 +85,8 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
     }
 
 
-def _check_size(data: TaskData, settings: FinetuneSettings) -> None:
+def check_size(data: TaskData, settings: FinetuneSettings) -> None:
+    """Raises BadInput when a task has too few examples for the settings' train size."""
     N, available = settings.train_size, len(data.train)
     if N is not None and available < 2 * N:
         raise BadInput(
