@@ -85,7 +85,7 @@ def write_report(folder: Path, text: StudyText, runs: Sequence[Run], baseline: s
 
 
 def _report(folder: Path, text: StudyText, runs: list[Run], finished: list[Run], baseline: str) -> Report:
-    models = [cohort for cohort in cohorts(finished) if cohort.task is None]
+    models = [cohort for cohort in cohorts(finished) if cohort.is_pretraining]
     family = compare(runs, baseline)
     return Report(
         title=text.title,

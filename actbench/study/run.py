@@ -73,7 +73,7 @@ class _Scheduler:
         tasks = [task for node in nodes.values() for task in self.graph.next_tasks(node, retry=self.retry)]
         waiting = sum(len(nodes[task.run_ids[0]].follow_ups) for task in tasks if task.recipe)
         total, done = len(tasks) + waiting, 0
-        self.say(f"{len(self.graph.finished())} runs are finished; {total} tasks to do")
+        self.say(f"finished runs: {len(self.graph.finished())}; tasks to do: {total}")
         self.launcher.submit(tasks)
         open_tasks = len(tasks)
         while open_tasks:
