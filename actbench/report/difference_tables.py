@@ -46,7 +46,8 @@ def _differences(family: Family, comparisons: Sequence[Comparison], title: str, 
         )
         for comparison, difference in compared
     ]
-    return Table(title, heads, tuple(rows), (ABOUT, *_notes(compared, digits)))
+    file = "finetuning-differences" if tuned else "pretraining-differences"
+    return Table(title, heads, tuple(rows), (ABOUT, *_notes(compared, digits)), file)
 
 
 def names(comparison: Comparison) -> tuple[str, ...]:
