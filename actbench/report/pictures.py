@@ -44,8 +44,8 @@ def forest_pictures(folder: Path, family: Family, palette: Palette) -> list[Pict
         side = "left" if forest.better < 0 else "right"
         caption = (
             f"Mean paired difference and its 95 % interval; {side} of zero is better than {family.baseline}. A full "
-            f"dot may be called a difference: {ENOUGH_PAIRS} pairs or more, p ≤ 0.05 after correction. A hollow one may "
-            "not."
+            f"dot may be called a difference: {ENOUGH_PAIRS} pairs or more, p ≤ 0.05 after correction. A hollow one "
+            "may not."
         )
         file = f"figures/{forest.name}.svg"
         draw = partial(plot_forest, forest, palette.colour_of, folder / file)
