@@ -42,8 +42,14 @@ class Cohort:
     """Runs that may be compared. `name` is the recipes', with a short hash where two setups share it."""
 
     name: str
-    task: str | None  # None: pre-training
+    task: str | None  # of fine-tuning
     variants: tuple[Variant, ...]
+    text: str | None = None  # that trained models were evaluated on
+
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether its runs are the models' own training."""
+        return self.task is None and self.text is None
 
     def called(self, name: str) -> Variant | None:
         """The variant labelled `name`, or else the only one whose activation is called so."""
@@ -60,16 +66,16 @@ class Cohort:
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:
-    """Sorts runs of one or both kinds into cohorts: by model, then task; variants by label."""
+    """Sorts runs of any kinds into cohorts: by model, then task and text; variants by label."""
     setups: dict[str, list[Run]] = {}
     for run in runs:
         setups.setdefault(identity_hash(setup(run)), []).append(run)
-    names = [(_name(group), _task(group[0])) for group in setups.values()]
+    names = [(_name(group), _task(group[0]), _text(group[0])) for group in setups.values()]
     made = [
-        Cohort(name if names.count((name, task)) == 1 else f"{name} #{setup[:4]}", task, _variants(group))
-        for (setup, group), (name, task) in zip(setups.items(), names, strict=True)
+        Cohort(_told_apart(name, names.count((name, task, text)), setup), task, _variants(group), text)
+        for (setup, group), (name, task, text) in zip(setups.items(), names, strict=True)
     ]
-    return sorted(made, key=lambda cohort: (cohort.name, cohort.task or ""))
+    return sorted(made, key=lambda cohort: (cohort.name, cohort.task or "", cohort.text or ""))
 
 
 def seed_key(run: Run) -> SeedKey:
@@ -135,6 +141,10 @@ def data_hash(run: Run) -> str | None:
     return None if value is None else str(value)
 
 
+def _told_apart(name: str, sharing: int, setup: str) -> str:
+    return name if sharing == 1 else f"{name} #{setup[:4]}"
+
+
 def _name(runs: list[Run]) -> str:
     return " / ".join(sorted({str(run.info["recipe"]["name"]) for run in runs}))
 
@@ -142,3 +152,7 @@ def _name(runs: list[Run]) -> str:
 def _task(run: Run) -> str | None:
     name = run.info.get("task", {}).get("name")
     return None if name is None else str(name)
+
+
+def _text(run: Run) -> str | None:
+    return str(run.info["data"]["text"]) if run.kind == "evaluate" else None

@@ -112,7 +112,7 @@ def _subsets(runs: Sequence[Run]) -> Iterator[str]:
 def _sizes(found: Sequence[Cohort], baseline: str) -> Iterator[str]:
     for cohort in found:
         partner = cohort.called(baseline)
-        if cohort.task is None and partner is not None:
+        if cohort.is_pretraining and partner is not None:
             ratios = {variant.label: _parameters(variant) / _parameters(partner) for variant in cohort.variants}
             uneven = [f"{n} {signed(100 * (r - 1), 1)} %" for n, r in ratios.items() if abs(r - 1) > MATCHED]
             if uneven:
@@ -129,7 +129,7 @@ def _machines(found: Sequence[Cohort]) -> Iterator[str]:
         differing = tuple(name for name, path in MACHINE.items() if len({repr(_fact(run, *path)) for run in runs}) > 1)
         if differing:
             by_kind.setdefault(differing, []).append(
-                cohort.name if cohort.task is None else f"{cohort.name} {cohort.task}"
+                " ".join(part for part in (cohort.name, cohort.task, cohort.text) if part)
             )
     for differing, names in by_kind.items():
         yield (
@@ -143,7 +143,7 @@ def _rates(found: Sequence[Cohort]) -> Iterator[str]:
         {
             float(cohort.variants[0].first.info["recipe"]["optimizer"]["lr"])
             for cohort in found
-            if cohort.task is None and len(cohort.variants) > 1
+            if cohort.is_pretraining and len(cohort.variants) > 1
         }
     )
     if rates:

@@ -52,11 +52,19 @@ class Forest:
 
 
 def forests(family: Family) -> list[Forest]:
-    """One of pre-training, one of fine-tuning, where there are differences."""
+    """One of pre-training, one of evaluation and one of fine-tuning, where there are differences."""
     of_loss = f"Difference of validation loss to {family.baseline}"
     of_score = f"Difference of score to {family.baseline}"
     found = [
         _forest(family.pretraining, of_loss, "nats", -1, LOSS_DIGITS, "pretraining-differences"),
+        _forest(
+            family.evaluation,
+            f"Difference of loss to {family.baseline}",
+            "nats",
+            -1,
+            LOSS_DIGITS,
+            "evaluation-differences",
+        ),
         _forest(family.finetuning, of_score, "points", 1, SCORE_DIGITS, "finetuning-differences"),
     ]
     return [forest for forest in found if forest is not None]

@@ -89,7 +89,7 @@ def write_report(folder: Path, text: StudyText, runs: Sequence[Run], baseline: s
 
 def _report(folder: Path, text: StudyText, runs: list[Run], finished: list[Run], baseline: str) -> Report:
     found = cohorts(finished)
-    models = [cohort for cohort in found if cohort.task is None]
+    models = [cohort for cohort in found if cohort.is_pretraining]
     family, colours = compare(runs, baseline), palette(found, baseline)
     return Report(
         title=text.title,

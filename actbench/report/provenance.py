@@ -29,7 +29,7 @@ def runs_table(runs: Sequence[Run], baseline: str) -> Table:
     )
     partners = _partners(runs, baseline)
     rows = tuple(_run_row(run, name, partners.get(run.id)) for run, name in zip(runs, labels(runs), strict=True))
-    notes = ("Result: validation loss in nats, or headline score in percent.",)
+    notes = ("Result: validation loss or loss in nats, or headline score in percent.",)
     return Table("Runs", heads, rows, notes, "runs")
 
 
@@ -67,8 +67,9 @@ def _partners(runs: Sequence[Run], baseline: str) -> dict[str, Run]:
 
 
 def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
-    kind = run.kind if run.kind == "pretrain" else f"finetune {run.info['task']['name']}"
-    seed = str(run.seed) if run.kind == "pretrain" else f"{run.seed}/{run.info['finetune_seed']}"
+    of = {"finetune": ("task", "name"), "evaluate": ("data", "text")}.get(run.kind)
+    kind = run.kind if of is None else f"{run.kind} {run.info[of[0]][of[1]]}"
+    seed = f"{run.seed}/{run.info['finetune_seed']}" if run.kind == "finetune" else str(run.seed)
     seconds = run.summary["seconds"] if run.status == "finished" else None
     status = f"failed: {run.failure}" if run.status == "failed" else run.status
     differences = None if partner is None else differing(asked(partner), asked(run))
@@ -85,11 +86,11 @@ def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
 def _result(run: Run) -> tuple[float | None, str]:
     if run.status != "finished":
         return None, NOTHING
-    if run.kind == "pretrain":
-        loss = float(run.summary["validation_loss"])
-        return loss, f"{loss:.{LOSS_DIGITS}f}"
-    score = 100 * float(run.summary["headline"]["value"])
-    return score, f"{score:.{SCORE_DIGITS}f}"
+    if run.kind == "finetune":
+        score = 100 * float(run.summary["headline"]["value"])
+        return score, f"{score:.{SCORE_DIGITS}f}"
+    loss = float(run.summary["validation_loss" if run.kind == "pretrain" else "loss"])
+    return loss, f"{loss:.{LOSS_DIGITS}f}"
 
 
 def _beside(run: Run, partner: Run | None, differences: Sequence[Differing] | None) -> str:
