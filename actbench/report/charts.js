@@ -117,9 +117,9 @@
     }
 
     width() {
+      if (document.documentElement.dataset.printing) return PAPER;
       const style = getComputedStyle(this.box);
-      const inner = this.box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-      return Math.max(200, document.documentElement.dataset.printing ? Math.min(inner, PAPER) : inner);
+      return Math.max(200, this.box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight));
     }
 
     isZoomed(chart) {
