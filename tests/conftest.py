@@ -78,6 +78,22 @@ def tiny_recipe(tmp_path, corpus_file):
 
 
 @pytest.fixture
+def study_file(tmp_path):
+    """Writes a study: GELU and RAF in the tiny BERT, unless a keyword says otherwise."""
+
+    def write(**changes):
+        import yaml
+
+        experiment = {"recipe": "bert.yaml", "axes": {"model.activation.name": ["gelu", "raf"]}}
+        data = {"name": "small", "title": "A small study", "experiments": [experiment], **changes}
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(data))
+        return path
+
+    return write
+
+
+@pytest.fixture
 def installed(tmp_path):
     """Runs the installed command in a fresh folder and a fresh process, as a user does; returns the finished process.
 
@@ -124,3 +140,25 @@ def write(tmp_path, monkeypatch):
         return Path(name)
 
     return write_file
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory):
+    """A real Slurm of one node and two cores, as the environment in which its commands find it."""
+    import slurm_service
+
+    if reason := slurm_service.missing():
+        pytest.skip(reason)
+    with slurm_service.slurm(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory):
+    """A real Ray of two nodes, each with one core."""
+    import ray_service
+
+    if reason := ray_service.missing():
+        pytest.skip(reason)
+    with ray_service.ray_cluster(tmp_path_factory.mktemp("ray")) as cluster:
+        yield cluster
