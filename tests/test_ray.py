@@ -16,7 +16,7 @@ pytest.importorskip("ray")
 
 
 def test_ctrl_c_and_a_lost_node_leave_no_trace_in_the_results(ray_cluster, study_file, tiny_recipe, tmp_path):
-    recipe = tiny_recipe(budget={"steps": 400}, checkpoint={"every_steps": 20}, validation={"every_steps": 200})
+    recipe = tiny_recipe(budget={"steps": 160}, checkpoint={"every_steps": 10}, validation={"every_steps": 80})
     path = study_file(experiments=[{"recipe": recipe.name, "axes": {"seed": [0, 1]}}])
     command = [COMMAND, "study", "run", path, "--launcher", "ray", "--launcher-set", f"address={ray_cluster.address}"]
 
@@ -29,7 +29,7 @@ def test_ctrl_c_and_a_lost_node_leave_no_trace_in_the_results(ray_cluster, study
         assert process.poll() is None, process.stderr.read()
         return process
 
-    stopped = start(beyond=9)
+    stopped = start(beyond=5)
     stopped.send_signal(signal.SIGINT)
     assert stopped.wait(60) == 130, stopped.stderr.read()
     described = [(folder / "run.json").read_bytes() for folder in begun()]
@@ -37,7 +37,7 @@ def test_ctrl_c_and_a_lost_node_leave_no_trace_in_the_results(ray_cluster, study
     assert [Run(folder).status for folder in begun()] == ["interrupted"] * 2
     assert all((folder / "checkpoints" / "last.ckpt").exists() for folder in begun())
 
-    crippled = start(beyond=max(reached) + 20)
+    crippled = start(beyond=max(reached) + 10)
     ray_cluster.lose_a_node()
     _, said = crippled.communicate(timeout=120)
     assert crippled.returncode == 0, said
