@@ -202,10 +202,11 @@ class SlurmLauncher:
         """After Ctrl-C, and without `keep_jobs`: all jobs save their state and end. Else they go on without us."""
         if signal_number != signal.SIGINT or self.keep_jobs:
             return
+        self._cancel("--state=PENDING")  # first: else the end of one job starts the next
         self._cancel("--state=RUNNING", "--signal=INT")
         end = time.monotonic() + self.executor.parameters["signal_delay_s"]
         while self.jobs and time.monotonic() < end:
-            self._cancel("--state=PENDING")
+            self._cancel("--state=PENDING")  # those that were on their way back into the queue
             states = self.queue.states()
             if states is not None:
                 self.jobs = {job: task for job, task in self.jobs.items() if states.get(job, "COMPLETED") not in ENDED}
