@@ -46,7 +46,7 @@ def test_problems_of_all_experiments_come_at_once(problems):
         ({"finetune": "glue", "seeds": [0], "data": "nowhere"}, "no such folder: nowhere"),
         ({"finetune": "probes", "seeds": []}, "experiments.0.follow_ups.0.seeds"),
         ({"eval": "perplexty"}, "did you mean 'perplexity'?"),
-        ({"eval": "perplexity", "corpora": "x"}, "did you mean 'experiments.0.follow_ups.0.corpus'?"),
+        ({"eval": "perplexity", "corpuses": "x"}, "did you mean 'experiments.0.follow_ups.0.corpus'?"),
         ({"evaluate": "perplexity"}, "'finetune' (probes or glue) or 'eval' (perplexity)"),
     ],
 )

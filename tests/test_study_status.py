@@ -6,6 +6,9 @@ import pytest
 from studies import Here, carry_out, planned
 
 from actbench.bench.step.peak import Peak
+from actbench.cli import study as cli
+from actbench.cli import study_plan, study_status
+from actbench.errors import BadInput
 from actbench.store import claim
 from actbench.store.atomic import write_json
 from actbench.study import speed
@@ -67,6 +70,16 @@ def test_a_plan_goes_by_what_was_measured_here(path, tmp_path, monkeypatch):
         estimate(graph)
 
 
+def test_jobs_compile_side_by_side(path, tiny_recipe, monkeypatch):
+    tiny_recipe("bert", hardware={"compile": "auto"})
+    graph = planned(path)
+    if not graph.nodes[0].plan.hardware.compiled:
+        pytest.skip("no compiler")
+    one, two = estimate(graph), estimate(graph, jobs=2)
+    assert [part.once_seconds for part in one.parts] == [30, 0, 0, 30, 0, 0]
+    assert two.seconds == pytest.approx(one.seconds - 30)
+
+
 def test_a_budget_in_minutes_is_its_own_estimate(path, tiny_recipe):
     tiny_recipe("bert", budget={"steps": None, "minutes": 2.0})
     found = estimate(planned(path))
@@ -94,25 +107,34 @@ def test_a_status_tells_every_state(path, tmp_path):
     assert counts(status(graph)) == {"finished": 6}
 
 
-def test_the_commands_show_the_same(actbench, path, tmp_path):
-    """Through the installed command: tables for a person, one object for a machine, and a report of what there is."""
-    assert "none of its runs is finished" in actbench("study", "report", path, check=2).stderr
+def test_the_commands_show_the_same(path, tmp_path, capsys):
+    """Tables for a person, one object for a machine, and a report of what there is."""
+    runs = tmp_path / "runs"
+    with pytest.raises(BadInput, match="none of its runs is finished"):
+        cli.report(path, runs)
     graph = planned(path)
-    here = Here(tmp_path / "runs")
+    here = Here(runs)
     here.submit(graph.next_tasks(graph.nodes[0], retry=False))
     here.ended()
-    shown = actbench("study", "plan", path, check=0).stdout
+    shown = output(capsys, study_plan.plan, path, 1, runs)
     assert "8 runs, 1 of them finished" in shown and "measured with another activation" in shown
-    facts = json.loads(actbench("study", "status", path, "--json", check=0).stdout)
+    facts = json.loads(output(capsys, study_plan.plan, path, 1, runs, as_json=True))
+    assert facts["tokens"] == STEPS * TOKENS_A_STEP and facts["hours"] > 0
+    facts = json.loads(output(capsys, study_status.status, path, False, runs, as_json=True))
     assert facts["counts"] == {"finished": 1, "to do": 3, "waiting": 2}
-    assert graph.nodes[0].run.id in actbench("study", "status", path, check=0).stdout
-    report = json.loads(actbench("study", "report", path, "--json", check=0).stdout)
+    assert graph.nodes[0].run.id in output(capsys, study_status.status, path, False, runs)
+    report = json.loads(output(capsys, cli.report, path, runs, as_json=True))
     assert report["finished"] == 1 and (tmp_path / report["report"]).exists()
 
 
-def test_watching_ends_when_all_is_finished(path, tmp_path, monkeypatch, capsys):
-    from actbench.cli import study_status
+def output(capsys, command, *arguments, **options):
+    """What the command prints on stdout."""
+    capsys.readouterr()
+    command(*arguments, **options)
+    return capsys.readouterr().out
 
+
+def test_watching_ends_when_all_is_finished(path, tmp_path, monkeypatch, capsys):
     graph = planned(path)
     naps: list[float] = []
 
