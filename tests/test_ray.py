@@ -52,6 +52,7 @@ def test_what_ray_does_not_take_is_told_at_once(tmp_path):
     for options, told in (
         ({"address": "127.0.0.1:9"}, "no Ray cluster at 127.0.0.1:9"),
         ({"adress": "auto"}, "did you mean 'address'"),
+        ({"jobs": "2"}, "--jobs: only the local launcher"),
         ({"num_cpus": "two"}, "launcher-set"),
     ):
         with pytest.raises(BadInput, match=told):
