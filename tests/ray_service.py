@@ -68,7 +68,9 @@ def _serve() -> None:
     from ray.cluster_utils import Cluster as RayCluster
 
     node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    cluster = RayCluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    notices_loss = {"health_check_period_ms": 1000, "health_check_failure_threshold": 8}
+    head = {**node, "include_dashboard": False, "_system_config": notices_loss}
+    cluster = RayCluster(initialize_head=True, head_node_args=head)
     second = cluster.add_node(**node)
     cluster.wait_for_nodes()
     print("> " + cluster.address, flush=True)

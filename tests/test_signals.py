@@ -17,6 +17,14 @@ def test_a_signal_that_nobody_looked_at_still_interrupts(number):
     assert signal.getsignal(number) is former
 
 
+def test_a_repeated_sigterm_is_one():
+    with pytest.raises(Interrupted) as caught, stoppable("stopped") as stop:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.number == signal.SIGTERM
+    assert caught.value.exit_code == 143
+
+
 def test_what_a_library_makes_of_a_signal_becomes_the_signals_own_exit_code():
     with pytest.raises(Interrupted) as caught, stoppable("stopped"):
         signal.raise_signal(signal.SIGTERM)

@@ -55,7 +55,7 @@ def steps(folder):
     return max((json.loads(line)["step"] for line in lines if line.endswith("\n")), default=0)
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=200):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -73,18 +73,19 @@ def undisturbed(recipe, runs, *overrides):
     return pretrain(plan(load_recipe(recipe, overrides), runs, print), resume=False, say=print)
 
 
-def test_a_job_requeued_by_slurm_and_one_requeued_by_itself_end_with_the_same_bits(launcher, tiny_recipe, tmp_path):
-    """The administrator's requeue sends SIGTERM; the warning before the time is up, or preemption's, sends SIGUSR2."""
+def test_a_job_that_is_preempted_and_warned_ends_with_the_same_bits(launcher, tiny_recipe, tmp_path):
+    """A more urgent job, as an administrator's requeue, sends SIGTERM; the warning before the time is up SIGUSR2."""
     recipe = tiny_recipe(**LONG)
     one, opened = task(recipe, tmp_path / "runs"), launcher()
     folder = tmp_path / "runs" / one.run_ids[0]
     opened.submit([one])
     (job,), described = opened.jobs, b""
-    for disturb in (["scontrol", "requeue", job], ["scancel", "--signal=USR2", job]):
+    urgent = ["sbatch", "--partition=high", "--cpus-per-task=2", "--output=/dev/null", "--wrap=true"]
+    for disturb in (urgent, ["scancel", "--signal=USR2", job]):
         before = steps(folder)
         wait_for(lambda at=before: steps(folder) > at + 9)
         subprocess.run(disturb, check=True)
-        wait_for(lambda: queue("%T") == ["PENDING"])
+        wait_for(lambda: f"{job}PENDING" in queue("%i%T"))
         assert 0 < steps(folder) < 300 and (folder / "checkpoints" / "last.ckpt").exists()
         described = described or (folder / "run.json").read_bytes()
         subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)

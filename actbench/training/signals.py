@@ -11,7 +11,10 @@ from actbench.errors import Interrupted
 
 
 class Stop:
-    """Whether a signal asked to stop. A second one stops at once; what was saved last stands."""
+    """Whether a signal asked to stop. A second Ctrl-C stops at once; what was saved last stands.
+
+    A second SIGTERM changes nothing: Slurm sends several when it preempts a job, and a parent may repeat one.
+    """
 
     number: int | None = None
 
@@ -22,10 +25,11 @@ class Stop:
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.number is not None:
+        if self.number is None:
+            self.number = number
+        elif number == signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        self.number = number
 
 
 @contextlib.contextmanager

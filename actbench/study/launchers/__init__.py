@@ -46,6 +46,8 @@ def open_launcher(name: str, runs: Path, folder: Path, options: Mapping[str, str
 def check_options(options: Mapping[str, str], known: Sequence[str]) -> None:
     """Raises BadInput for every option that is not among the `known`."""
     unknown = [option for option in options if option not in known]
+    if "jobs" in unknown:
+        raise BadInput(Problem("only the local launcher counts jobs", "--jobs", hint="on a cluster its options do"))
     if unknown:
         raise BadInput(
             [Problem(f"unknown option '{option}'", "--launcher-set", hint=nearest(option, known)) for option in unknown]

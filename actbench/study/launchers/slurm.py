@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from actbench.config.yaml_source import parse_value
 from actbench.errors import BadInput, Interrupted, Problem, RunFailed
@@ -116,26 +116,26 @@ class Work:
         either case the job goes back into the queue, unless Slurm is ending or requeuing it already.
         """
         requeue: Any = signal.getsignal(signal.SIGUSR2)  # submitit's handler
-        signal.signal(signal.SIGTERM, _interrupt)  # until training listens
+
+        def leave(number: int, frame: Any = None) -> NoReturn:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm repeats itself
+            if number == signal.SIGTERM and _is_running(os.environ["SLURM_JOB_ID"]):
+                requeue(signal.SIGUSR2)
+            raise SystemExit(128 + number)
+
+        signal.signal(signal.SIGTERM, leave)  # until training listens
         signal.signal(signal.SIGUSR2, lambda number, frame: signal.raise_signal(signal.SIGTERM))
         use_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or len(os.sched_getaffinity(0)))
         try:
             return perform(self.task, self.runs)
         except Interrupted as stopped:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the state is saved, and Slurm repeats itself
-            if stopped.signal_number == signal.SIGTERM and _is_running(os.environ["SLURM_JOB_ID"]):
-                requeue(signal.SIGUSR2)
-            raise SystemExit(stopped.exit_code) from None
+            leave(stopped.signal_number)
 
     def checkpoint(self) -> DelayedSubmission:
         """What the requeued job does: the same, from the saved state."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    raise Interrupted(number, "stopped before training began")
 
 
 def _is_running(job: str) -> bool:
@@ -202,10 +202,11 @@ class SlurmLauncher:
         """After Ctrl-C, and without `keep_jobs`: all jobs save their state and end. Else they go on without us."""
         if signal_number != signal.SIGINT or self.keep_jobs:
             return
+        self._cancel("--state=PENDING")  # first: else the end of one job starts the next
         self._cancel("--state=RUNNING", "--signal=INT")
         end = time.monotonic() + self.executor.parameters["signal_delay_s"]
         while self.jobs and time.monotonic() < end:
-            self._cancel("--state=PENDING")
+            self._cancel("--state=PENDING")  # those that were on their way back into the queue
             states = self.queue.states()
             if states is not None:
                 self.jobs = {job: task for job, task in self.jobs.items() if states.get(job, "COMPLETED") not in ENDED}
