@@ -23,10 +23,7 @@ from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -373,9 +370,10 @@ def test_two_hundred_runs_open_at_once(browser: Any, tmp_path: Path) -> None:
     write_report(tmp_path / "report", StudyText("Many", ""), runs, "gelu")
     path = tmp_path / "report" / "report.html"
     assert path.stat().st_size < 15e6
+    browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})  # CPU time: other work does not count
     page = opened(browser, path)
-    script = "const [it] = performance.getEntriesByType('navigation'); return it.loadEventEnd"
-    assert page.execute_script(script) < 2000
+    measured = page.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    assert 0 < next(one["value"] for one in measured if one["name"] == "TaskDuration") < 2
     assert len(page.find_elements("css selector", ".losses .seed")) == 200
     hover(page, 100)
     assert len(tip(page)) == 5 and page.get_log("browser") == []

@@ -30,6 +30,12 @@
     return made;
   }
 
+  function dot(background) {
+    const made = element("div", {});
+    Object.assign(made.style, { width: "7px", height: "7px", margin: "-3.5px 0 0 -3.5px", background });
+    return made;
+  }
+
   const text = (loss) => (loss == null ? "–" : loss.toFixed(4));
 
   function count(number) {
@@ -95,7 +101,10 @@
       const options = {
         width: this.width(), height: HEIGHT,
         legend: { show: false },
-        cursor: { drag: { x: true, y: false }, points: { size: 6 }, focus: { prox: -1 } },
+        cursor: {
+          drag: { x: true, y: false },
+          points: { show: (_, series) => series > this.runs.length && dot(variants[series - this.runs.length - 1]) },
+        },
         scales: {
           x: { time: false, range: (_, ...ends) => (this.window = ends) },
           y: { distr: this.log ? 3 : 1, log: 10, range: (chart, low, high) => this.range(chart, low, high) },
@@ -262,7 +271,9 @@
       this.reset.addEventListener("click", () => this.whole());
       this.box.addEventListener("keydown", (event) => this.key(event));
       document.addEventListener("repaint", () => this.show());
-      new ResizeObserver(() => this.chart.setSize({ width: this.width(), height: HEIGHT })).observe(this.box);
+      new ResizeObserver(() => {
+        if (this.chart.width !== this.width()) this.chart.setSize({ width: this.width(), height: HEIGHT });
+      }).observe(this.box);
     }
 
     key(event) {

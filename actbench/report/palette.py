@@ -50,7 +50,8 @@ def legible(colour: str, ground: str) -> str:
     A dark grey turns into the light one that is its like: on a dark ground, that is the neutral colour.
     """
     if ground == DARK and max(to_rgb(colour)) - min(to_rgb(colour)) < GREY and luminance(to_rgb(colour)) < 0.2:
-        colour = to_hex([1 - channel for channel in to_rgb(colour)])
+        red, green, blue = to_rgb(colour)
+        colour = to_hex((1 - red, 1 - green, 1 - blue))
     towards = (0.0, 0.0, 0.0) if luminance(to_rgb(ground)) > 0.5 else (1.0, 1.0, 1.0)
     return next(
         to_hex(tone)

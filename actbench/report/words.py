@@ -41,7 +41,7 @@ def glance(runs: Sequence[Run], found: Sequence[Cohort]) -> list[tuple[str, str]
     """The size of it all: (number, of what). `found` are the cohorts of the finished ones of `runs`."""
     variants = [variant for cohort in found for variant in cohort.variants]
     finished = [run for run in runs if run.status == "finished"]
-    of = {
+    of: dict[str, set[Any]] = {
         "model": {cohort.name for cohort in found},
         "activation": {variant.label for variant in variants},
         "seed": {seed for variant in variants for seed, _ in variant.runs},
