@@ -15,14 +15,14 @@ LOSS_DIGITS, SCORE_DIGITS = 4, 2
 
 
 def pretraining_table(family: Family) -> Table:
-    """A row an activation and model: size, validation loss over seeds, speed. The notes name what is left out."""
+    """A row an activation and model: size, validation loss over seeds. The notes name what is left out."""
     heads = (
         *columns("model", "activation"),
-        *columns("parameters", "× gelu", "seeds", "validation loss", "perplexity", "tokens/s", numeric=True),
+        *columns("parameters", "× gelu", "seeds", "validation loss", "perplexity", numeric=True),
     )
     title = "Pre-training: loss on held-out text, mean ± sd over seeds; lower is better"
     rows = tuple(_pretraining_row(comparison) for comparison in family.pretraining)
-    return Table(title, heads, rows, _notes(family, "pretrain", family.pretraining))
+    return Table(title, heads, rows, _notes(family, "pretrain", family.pretraining), "pretraining")
 
 
 def finetuning_table(family: Family) -> Table:
@@ -33,7 +33,18 @@ def finetuning_table(family: Family) -> Table:
     )
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
     rows = tuple(_finetuning_row(comparison) for comparison in family.finetuning)
-    return Table(title, heads, rows, _notes(family, "finetune", family.finetuning))
+    return Table(title, heads, rows, _notes(family, "finetune", family.finetuning), "finetuning")
+
+
+def evaluation_table(family: Family) -> Table:
+    """A row an activation, model and text: the loss over seeds. The notes name what is left out."""
+    heads = (
+        *columns("model", "text", "activation"),
+        *columns("seeds", "loss", "perplexity", "bits a byte", numeric=True),
+    )
+    title = "Evaluation: loss on whole texts, mean ± sd over seeds; lower is better"
+    rows = tuple(_evaluation_row(comparison) for comparison in family.evaluation)
+    return Table(title, heads, rows, _notes(family, "evaluate", family.evaluation), "evaluation")
 
 
 def task_name(comparison: Comparison) -> str:
@@ -46,7 +57,6 @@ def _pretraining_row(comparison: Comparison) -> Row:
     variant, runs = comparison.variant, list(comparison.variant.runs.values())
     model = variant.first.info["model"]
     perplexity = fmean(run.summary["validation_perplexity"] for run in runs)
-    speed = fmean(run.summary["tokens_per_second"] for run in runs)
     cells = (
         comparison.cohort.name,
         variant.label,
@@ -55,7 +65,6 @@ def _pretraining_row(comparison: Comparison) -> Row:
         str(comparison.value.n),
         numbers.mean_and_sd(comparison.value, LOSS_DIGITS),
         f"{perplexity:.2f}",
-        f"{speed:,.0f}",
     )
     values = {
         "model": comparison.cohort.name,
@@ -64,7 +73,6 @@ def _pretraining_row(comparison: Comparison) -> Row:
         "parameters_ratio_to_gelu": model["parameters_ratio_to_gelu"],
         "validation_loss": _spread_values(comparison.value),
         "validation_perplexity": perplexity,
-        "tokens_per_second": speed,
     }
     return Row(cells, values, variant.ids)
 
@@ -94,6 +102,30 @@ def _finetuning_row(comparison: Comparison) -> Row:
     return Row(cells, values, variant.ids)
 
 
+def _evaluation_row(comparison: Comparison) -> Row:
+    variant, runs = comparison.variant, list(comparison.variant.runs.values())
+    found = {key: [run.summary[key] for run in runs] for key in ("perplexity", "bits_per_byte")}
+    perplexity, bits = (None if None in values else fmean(values) for values in found.values())
+    cells = (
+        comparison.cohort.name,
+        str(comparison.cohort.text),
+        variant.label,
+        str(comparison.value.n),
+        numbers.mean_and_sd(comparison.value, LOSS_DIGITS),
+        numbers.NOTHING if perplexity is None else f"{perplexity:.2f}",
+        numbers.NOTHING if bits is None else f"{bits:.4f}",
+    )
+    values = {
+        "model": comparison.cohort.name,
+        "text": comparison.cohort.text,
+        "activation": variant.label,
+        "loss": _spread_values(comparison.value),
+        "perplexity": perplexity,
+        "bits_per_byte": bits,
+    }
+    return Row(cells, values, variant.ids)
+
+
 def _spread_values(value: Spread) -> dict[str, Any]:
     return {"mean": value.mean, "sd": value.sd, "seeds": value.n}
 
@@ -102,9 +134,9 @@ def _notes(family: Family, kind: str, found: Sequence[Comparison]) -> tuple[str,
     """What a reader must know besides the cells: nothing is left out in silence."""
     notes = []
     for cohort in {id(c.cohort): c.cohort for c in found}.values():
-        place = cohort.name if cohort.task is None else f"{cohort.name}, {cohort.task}"
-        if cohort.baseline(family.baseline) is None:
-            notes.append(f"{place}: {cohort.why_no_baseline(family.baseline)}.")
+        place = ", ".join(part for part in (cohort.name, cohort.task, cohort.text) if part)
+        if cohort.called(family.baseline) is None:
+            notes.append(f"{place}: {cohort.why_none_called(family.baseline)}.")
         repeats = [run.id for variant in cohort.variants for run in variant.repeats]
         if repeats:
             notes.append(f"{place}: a newer run of the same recipe and seed stands for {', '.join(repeats)}.")
