@@ -17,7 +17,7 @@ from actbench.analysis.shapes import Array, compared, distances, gap
 from actbench.config.placement import LAYER
 from actbench.errors import BadInput
 
-ALL_LAYERS = "all layers"
+ALL_LAYERS = "All layers"
 
 
 @dataclass(frozen=True)

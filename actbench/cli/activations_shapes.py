@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,9 @@ from actbench.cli.model_curves import (
     SlotOption,
     model_curves,
 )
+
+
+WIDE = 140  # characters of the table, where it goes to no terminal
 
 
 def shapes(
@@ -47,4 +51,4 @@ def shapes(
     if as_json:
         print_json(table.to_json())
     elif output is None:
-        print(table.to_text(), end="")
+        print(table.to_text(shutil.get_terminal_size((WIDE, 24)).columns), end="")

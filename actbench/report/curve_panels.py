@@ -17,7 +17,8 @@ from actbench.report.figure_style import MUTED, hide_spines
 
 # Inches. Fixed, so that a panel looks the same in a figure of two layers and of twenty-four.
 PANEL_WIDTH, CURVE_HEIGHT, HISTOGRAM_HEIGHT = 2.05, 1.75, 0.42
-GAP_X, GAP_Y, LEFT, RIGHT, BOTTOM, LEGEND_ROW, TITLE = 0.38, 0.62, 0.5, 0.15, 0.5, 0.22, 0.36
+GAP_X, GAP_Y, LEFT, RIGHT, BOTTOM, TITLE = 0.38, 0.62, 0.5, 0.15, 0.5, 0.36
+LEGEND_ROW, KEY, LETTER = 0.19, 0.62, 0.085  # the legend's rows; its key and a letter, each at its widest
 ALONE = 1.7  # times as large where a figure has one panel
 DOTTED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (1, 1.6))}
 
@@ -55,12 +56,12 @@ def panel_figure(
     per_row = columns or (3 if len(panels) in (5, 6, 9) else min(4, len(panels)))
     rows = math.ceil(len(panels) / per_row)
     scale = ALONE if len(panels) == 1 else 1.0
-    legend_columns = _legend_columns(handles, per_row * scale)
     histogram = HISTOGRAM_HEIGHT * scale if histograms and _sampled(panels) else 0.0
     curve_height, panel_width = CURVE_HEIGHT * scale, PANEL_WIDTH * scale
     panel_height = curve_height + histogram
-    top = TITLE + LEGEND_ROW * math.ceil(len(handles) / legend_columns)
     width = LEFT + per_row * panel_width + (per_row - 1) * GAP_X + RIGHT
+    legend_columns = _legend_columns(handles, width - LEFT)
+    top = TITLE + LEGEND_ROW * math.ceil(len(handles) / legend_columns)
     height = top + rows * panel_height + (rows - 1) * GAP_Y + BOTTOM
     figure = Figure(figsize=(width, height))
     for index, panel in enumerate(panels):
@@ -94,9 +95,9 @@ def line_handle(label: str, colour: str) -> Line2D:
     return Line2D([], [], color=colour, linewidth=1.8, label=label)
 
 
-def _legend_columns(handles: Sequence[Line2D], panels: float) -> int:
+def _legend_columns(handles: Sequence[Line2D], width: float) -> int:
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    return max(1, int(panels * 2) // (1 + longest // 20))
+    return max(1, int(width / (KEY + LETTER * longest)))
 
 
 def _sampled(panels: Sequence[Panel]) -> bool:
@@ -110,7 +111,8 @@ def _draw_curves(axes: Axes, panel: Panel, starts: bool) -> None:
     one_start = len(lines) > 1 and all(np.array_equal(x.curve.initial, lines[0].curve.initial) for x in lines)
     for line in lines[:1] if one_start else lines:
         if line.curve.learnable and (starts or one_start):
-            axes.plot(line.curve.x, line.curve.initial, color=MUTED if one_start else line.colour, **DOTTED)
+            look = {"color": MUTED, "zorder": 3} if one_start else {"color": line.colour}  # many lines would hide it
+            axes.plot(line.curve.x, line.curve.initial, **look, **DOTTED)
     for line in lines:
         axes.plot(line.curve.x, line.curve.final, color=line.colour, linewidth=1.6 if len(lines) == 1 else 1.2)
     _frame_x(axes, lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ from actbench.report.palette import luminance
 
 # Inches.
 CELL, TALL_CELL, SMALL_CELL = 0.36, 0.26, 0.17
-LETTER, LINE = 0.065, 0.15  # of an axis' labels, and of a note
+LETTER = 0.065  # of an axis' labels
+NOTE_LETTER, LINE = 0.06, 0.15
 GAP, TITLE, EDGE, BAR = 0.3, 0.3, 0.12, 0.5
 NUMBERED = 16  # columns: with more, cells are small and hold no numbers
 DARK = 0.35  # a cell's luminance below which its number is white
@@ -47,7 +49,8 @@ def heat_figure(maps: Sequence[HeatMap], measure: str, most: float, notes: Seque
     alike = len({(tuple(one.rows), tuple(one.columns)) for one in maps}) == 1
     step_x, step_y = map_width + (GAP if alike else left), map_height + titled + (GAP / 2 if alike else below)
     width = max(left + per_row * step_x - (step_x - map_width) + EDGE, left + 3.2)
-    height = BAR + rows * step_y - (step_y - map_height - titled) + below + LINE * len(notes)
+    lines = [line for note in notes for line in textwrap.wrap(note, int(width / NOTE_LETTER))]
+    height = BAR + rows * step_y - (step_y - map_height - titled) + below + LINE * len(lines)
     figure = Figure(figsize=(width, height))
     scale = Normalize(0, most or 1.0)
     for index, one in enumerate(maps):
@@ -59,8 +62,8 @@ def heat_figure(maps: Sequence[HeatMap], measure: str, most: float, notes: Seque
         _draw(axes, one, scale, row_names=not alike or column == 0, column_names=not alike or lowest)
     over = any(np.nanmax(one.values, initial=0.0) > most for one in maps)
     _draw_bar(figure, scale, measure, left, over)
-    for index, note in enumerate(reversed(notes)):
-        figure.text(EDGE / width, (0.05 + index * LINE) / height, note, fontsize=7, color="#333333")
+    for index, line in enumerate(reversed(lines)):
+        figure.text(EDGE / width, (0.05 + index * LINE) / height, line, fontsize=7, color="#333333")
     return figure
 
 

@@ -19,7 +19,7 @@ def shapes_table(models: Sequence[ModelCurves], slots: Sequence[str] | None = No
     """A row a model and slot, of all or of `slots`. Raises BadInput for a slot that no model has."""
     heads = (
         *columns("model", "layer"),
-        *columns("rises", "turns", "lowest", numeric=True),
+        *columns("rises", "turns", "lowest", "at", numeric=True),
         *columns("nearest"),
         *columns(*(f"to {name}" for name in REFERENCES), "to start", numeric=True),
     )
@@ -37,7 +37,8 @@ def _row(model: ModelCurves, curve: SlotCurve, found: Shape) -> Row:
         panel_title(curve.slot),
         f"{100 * found.rises:.0f} %",
         str(found.turns),
-        _signed(f"{found.lowest:.3f} at {found.lowest_at:.2f}"),
+        _signed(f"{found.lowest:.3f}"),
+        _signed(f"{found.lowest_at:.2f}"),
         found.nearest,
         *(_gap(gap) for gap in found.gaps.values()),
         NOTHING if drift is None else f"{drift:.3f}",
@@ -64,15 +65,14 @@ def _notes(models: Sequence[ModelCurves], shapes: Sequence[Shape]) -> tuple[str,
     starts = " or ".join(sorted({model.start for model in models}))
     return (
         f"{monotone} of {len(shapes)} curves are monotone: they have no turn from rising to falling or back.",
-        "rises: the share of the interval on which the curve rises. "
-        "Distances: the root mean square difference, and after the stroke the largest one.",
-        f"to start: the root mean square difference to where the curve began ({starts}).",
+        "rises: the share of the interval on which the curve rises. lowest: its least value, first met at.",
+        f"to: the root mean square difference, in brackets the largest. Where a curve began: {starts}.",
         *whole_row_notes(models),
     )
 
 
 def _gap(gap: Gap) -> str:
-    return f"{gap.rms:.3f} / {gap.max:.2f}"
+    return f"{gap.rms:.3f} ({gap.max:.2f})"
 
 
 def _signed(text: str) -> str:
