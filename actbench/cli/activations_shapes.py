@@ -17,7 +17,6 @@ from actbench.cli.model_curves import (
     model_curves,
 )
 
-
 WIDE = 140  # characters of the table, where it goes to no terminal
 
 
