@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +16,13 @@ import fake_runs
 import numpy as np
 import pytest
 from activation_history import finetuned, log_coefficients
+from conftest import ROOT
 from PIL import Image
+from typer.testing import CliRunner
 
 from actbench.analysis.curves import curves_over_training, slot_curves
 from actbench.analysis.model_curves import curves_of_runs
+from actbench.cli.main import app
 from actbench.cli.plot_activations import activations
 from actbench.errors import BadInput
 from actbench.report.figures import plot_by_layer, plot_by_model, plot_distances, plot_drift, plot_over_training
@@ -240,15 +244,36 @@ def test_the_commands_draw_and_tell(run: Run, tmp_path: Path, actbench: Callable
     assert (tmp_path / "s.csv").read_text(encoding="utf-8").startswith("model,slot,activation,rises")
 
 
+def test_the_commands_in_the_docs_work_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = fake_runs.pretrain(tmp_path / "runs", "raf", name="bert-nano-raf-s0", layers=2)
+    log_coefficients(parent, STEPS)
+    for task in ("cola", "rte"):
+        finetuned(tmp_path / "runs", parent, task)
+    entries = [{"num": [0.1 * k, 1, -0.05], "den": [-0.5, 0.02 * k]} for k in range(13)]
+    models = dict.fromkeys(("pretrained/pretrained", "lowresource/cola", "lowresource/rte"), entries)
+    (tmp_path / "published.json").write_text(json.dumps({"models": models}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "activation-figures.md").read_text(encoding="utf-8")
+    commands = [line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    assert len(commands) > 10
+    for command in commands:
+        done = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert done.exit_code == 0, f"{command}: {done.exception}"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"by": "step"}, "--by: --form curves has no panels by step (known: layer, model)"),
         ({"form": "drift", "by": "layer"}, "--by: --form drift has no panels by layer (leave it out)"),
-        ({"form": "training", "coefficients": ["x.json"]}, "--form training draws one run"),
-        ({"form": "training", "run": []}, "--form training draws one run"),
+        ({"form": "training", "run": [], "coefficients": ["x.json"]}, "--form training draws one run"),
+        ({"form": "training", "run": []}, "give runs, --where or --coefficients: one of the three"),
+        (
+            {"run": [], "where": "activation=gelu"},
+            "--where: no run matches (actbench runs list shows them)",
+        ),
         ({"pretrained": "x.json"}, "--pretrained: only --coefficients need it: a run knows where it began"),
-        ({"coefficients": ["x.json"]}, "give runs, or --coefficients, and not both"),
+        ({"coefficients": ["x.json"]}, "give runs, --where or --coefficients: one of the three"),
         ({"slot": ["layers.7"], "form": "drift"}, "--slot: there is no slot 'layers.7' (did you mean 'layers.2'?)"),
     ],
 )

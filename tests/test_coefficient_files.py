@@ -206,4 +206,4 @@ def test_what_cannot_be_drawn_is_told(
 @pytest.mark.parametrize("arguments", [(), ("some-run", "--coefficients", "published.json")])
 def test_runs_or_coefficients_are_drawn(actbench: Callable, arguments: tuple[str, ...]) -> None:
     done = actbench("plot", "activations", *arguments, check=2)
-    assert done.stderr == "error: give runs, or --coefficients, and not both\n"
+    assert done.stderr == "error: give runs, --where or --coefficients: one of the three\n"

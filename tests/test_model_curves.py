@@ -70,7 +70,7 @@ def test_a_pattern_takes_all_models_that_match(published: Path) -> None:
 def test_a_files_models_begin_like_gelu_or_with_the_pretrained(published: Path) -> None:
     (like_gelu,) = curves_of_files([f"{published}:low/cola"])
     (tuned,) = curves_of_files([f"{published}:low/cola"], f"{published}:pretrained")
-    assert (like_gelu.start, tuned.start) == ("start, like GELU", "pretrained")
+    assert (like_gelu.start, tuned.start) == ("start, like GELU", "pre-trained")
     curve = tuned.slots["layers.1"]
     np.testing.assert_allclose(curve.initial, curve.x + 1, atol=1e-6)
     np.testing.assert_allclose(curve.final, curve.x + 3, atol=1e-6)

@@ -80,7 +80,7 @@ def curves_of_files(references: Sequence[str], pretrained: str | None = None) ->
         label, curves = (name if names.count(name) == 1 else reference), coefficient_curves(entries)
         if begin is not None:
             curves = _started(curves, label, *begin)
-        start = begin[0] if begin else LIKE_GELU
+        start = PRETRAINED if begin else LIKE_GELU
         made.append(ModelCurves({curve.slot: curve for curve in curves}, label, label, "raf", start))
     return made
 

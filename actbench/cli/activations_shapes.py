@@ -8,20 +8,15 @@ from typing import Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json, say
-from actbench.cli.model_curves import (
-    CoefficientsOption,
-    PretrainedOption,
-    RunsArgument,
-    SlotOption,
-    model_curves,
-)
+from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
+from actbench.cli.model_curves import Chosen, CoefficientsOption, PretrainedOption, RunsArgument, SlotOption
 
 WIDE = 140  # characters of the table, where it goes to no terminal
 
 
 def shapes(
     run: RunsArgument = None,
+    where: WhereOption = None,
     coefficients: CoefficientsOption = None,
     pretrained: PretrainedOption = None,
     slot: SlotOption = None,
@@ -42,7 +37,7 @@ def shapes(
     from actbench.store.atomic import write_text
 
     write = None if output is None else table_text(output)
-    table = shapes_table(model_curves(run, coefficients, pretrained, runs), slot)
+    table = shapes_table(Chosen(run, where, coefficients, pretrained, runs).curves(), slot)
     if output is not None and write is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_text(output, write(table))

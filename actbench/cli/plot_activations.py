@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json, say
-from actbench.cli.model_curves import (
-    CoefficientsOption,
-    PretrainedOption,
-    RunsArgument,
-    SlotOption,
-    model_curves,
-)
+from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
+from actbench.cli.model_curves import Chosen, CoefficientsOption, PretrainedOption, RunsArgument, SlotOption
 
 if TYPE_CHECKING:
     from actbench.analysis.curve_distances import DistanceMap
@@ -32,6 +26,7 @@ PANELS: dict[str, tuple[str, ...]] = {
 
 def activations(
     run: RunsArgument = None,
+    where: WhereOption = None,
     coefficients: CoefficientsOption = None,
     pretrained: PretrainedOption = None,
     form: Annotated[
@@ -64,54 +59,28 @@ def activations(
     if by is not None and by not in PANELS[form]:
         hint = nearest("", PANELS[form]) if PANELS[form] else "leave it out"
         raise BadInput(Problem(f"--form {form} has no panels by {by}", where="--by", hint=hint))
-    if form == "training":
-        _over_training(run, coefficients, by, slot, output, runs)
-        maps = None
-    else:
-        maps = _beside_each_other(form, by, run, coefficients, pretrained, slot, output, runs)
+    chosen = Chosen(run, where, coefficients, pretrained, runs)
+    maps = _draw(chosen, form, by, slot, output)
     if as_json:
         print_json({"output": str(output), **({} if maps is None else {"maps": [_numbers(one) for one in maps]})})
     else:
         say(f"wrote {output}")
 
 
-def _over_training(
-    run: list[str] | None,
-    coefficients: list[str] | None,
-    by: By | None,
-    slot: list[str] | None,
-    output: Path,
-    runs: Path,
-) -> None:
-    from actbench.errors import BadInput
-    from actbench.report.figures import plot_over_training
-    from actbench.store import find_run
+def _draw(chosen: Chosen, form: Form, by: By | None, slots: list[str] | None, output: Path) -> list[DistanceMap] | None:
+    """Draws, and returns the numbers of what is drawn as maps."""
+    from actbench.report.figures import plot_by_layer, plot_by_model, plot_distances, plot_drift, plot_over_training
 
-    if coefficients or len(run or []) != 1:
-        raise BadInput("--form training draws one run")
-    for reference in run or []:
-        plot_over_training(find_run(reference, runs), output, "step" if by == "step" else "layer", slot)
-
-
-def _beside_each_other(
-    form: Form,
-    by: By | None,
-    run: list[str] | None,
-    coefficients: list[str] | None,
-    pretrained: str | None,
-    slot: list[str] | None,
-    output: Path,
-    runs: Path,
-) -> list[DistanceMap] | None:
-    from actbench.report.figures import plot_by_layer, plot_by_model, plot_distances, plot_drift
-
-    models = model_curves(run, coefficients, pretrained, runs)
+    if form == "training":
+        plot_over_training(chosen.only_run("--form training"), output, "step" if by == "step" else "layer", slots)
+        return None
+    models = chosen.curves()
     if form == "drift":
-        return [plot_drift(models, output, slot)]
+        return [plot_drift(models, output, slots)]
     if form == "distances":
         by_layer = by == "layer" or (by is None and len(models) > 1)
-        return plot_distances(models, output, "layer" if by_layer else "model", slot)
-    (plot_by_model if by == "model" else plot_by_layer)(models, output, slot)
+        return plot_distances(models, output, "layer" if by_layer else "model", slots)
+    (plot_by_model if by == "model" else plot_by_layer)(models, output, slots)
     return None
 
 

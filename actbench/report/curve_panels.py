@@ -18,8 +18,8 @@ from actbench.report.figure_style import MUTED, hide_spines
 # Inches. Fixed, so that a panel looks the same in a figure of two layers and of twenty-four.
 PANEL_WIDTH, CURVE_HEIGHT, HISTOGRAM_HEIGHT = 2.05, 1.75, 0.42
 GAP_X, GAP_Y, LEFT, RIGHT, BOTTOM, TITLE = 0.38, 0.62, 0.5, 0.15, 0.5, 0.36
-LEGEND_ROW, KEY, LETTER = 0.19, 0.62, 0.085  # the legend's rows; its key and a letter, each at its widest
-ALONE = 1.7  # times as large where a figure has one panel
+LEGEND_ROW, KEY, LETTER = 0.19, 0.55, 0.07  # the height of the legend's rows; the width of its keys and of a letter
+ALONE = 1.8  # times as large where a figure has one panel
 DOTTED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (1, 1.6))}
 
 
@@ -85,6 +85,12 @@ def panel_figure(
     return figure
 
 
+def began_alike(lines: Sequence[Line]) -> bool:
+    """Whether several lines all began as one curve that learns."""
+    first = lines[0].curve
+    return len(lines) > 1 and first.learnable and all(np.array_equal(x.curve.initial, first.initial) for x in lines)
+
+
 def start_handle(label: str) -> Line2D:
     """The legend's entry of the dotted curves."""
     return Line2D([], [], color=MUTED, label=label, **DOTTED)
@@ -107,10 +113,9 @@ def _sampled(panels: Sequence[Panel]) -> bool:
 def _draw_curves(axes: Axes, panel: Panel, starts: bool) -> None:
     axes.axhline(0, color="#bdbdbd", linewidth=0.7)
     axes.axvline(0, color="#bdbdbd", linewidth=0.7)
-    lines = panel.lines
-    one_start = len(lines) > 1 and all(np.array_equal(x.curve.initial, lines[0].curve.initial) for x in lines)
+    lines, one_start = panel.lines, began_alike(panel.lines)
     for line in lines[:1] if one_start else lines:
-        if line.curve.learnable and (starts or one_start):
+        if one_start or (starts and line.curve.learnable):
             look = {"color": MUTED, "zorder": 3} if one_start else {"color": line.colour}  # many lines would hide it
             axes.plot(line.curve.x, line.curve.initial, **look, **DOTTED)
     for line in lines:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from actbench.analysis.curves import SlotCurve
 from actbench.analysis.model_curves import BEFORE, ModelCurves, chosen_slots, curves_of_runs
 from actbench.config.placement import LAYER
-from actbench.report.curve_panels import Line, Panel, line_handle, panel_figure, start_handle
+from actbench.report.curve_panels import Line, Panel, began_alike, line_handle, panel_figure, start_handle
 from actbench.report.figure_style import MUTED, colours, figure_format, progress_colours, save, shades, style
 from actbench.store import Run
 
@@ -70,13 +70,10 @@ def layers_overlaid(models: Sequence[ModelCurves], slots: Sequence[str], columns
     for model in models:
         own = [slot for slot in slots if slot in model.slots]
         panels.append(Panel(model.label, [Line(model.slots[slot], colour_of[slot]) for slot in own], limits))
-    return panel_figure(
-        panels,
-        [line_handle(panel_title(slot), colour_of[slot]) for slot in slots],
-        columns=columns,
-        histograms=False,
-        starts=False,
-    )
+    handles = [line_handle(panel_title(slot), colour_of[slot]) for slot in slots]
+    if any(began_alike(panel.lines) for panel in panels):
+        handles.append(start_handle(_start(models)))
+    return panel_figure(panels, handles, columns=columns, histograms=False, starts=False)
 
 
 def panel_title(slot: str) -> str:

@@ -115,7 +115,7 @@ def _animate(history: _History, path: Path) -> None:
     """Writes a frame a step, all on one scale and with the last one's colours; the last stays a while."""
     limits, colour = history.limits, colours([("", history.run.activation)])[""]
     pixels = [_pixels(_frame(history, step, limits, colour)) for step in history.steps]
-    palette = pixels[-1].quantize(TONES)
+    palette = pixels[-1].quantize(TONES, Image.Quantize.MAXCOVERAGE)
     first, *others = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in pixels)
     shown = [FRAME_MS] * len(others) + [LAST_MS]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from actbench.report.palette import luminance
 CELL, TALL_CELL, SMALL_CELL = 0.36, 0.26, 0.17
 LETTER = 0.065  # of an axis' labels
 NOTE_LETTER, LINE = 0.06, 0.15
-GAP, TITLE, EDGE, BAR = 0.3, 0.3, 0.12, 0.5
+GAP, TITLE, EDGE, BAR, BAR_WIDTH = 0.3, 0.3, 0.12, 0.5, 1.3
 NUMBERED = 16  # columns: with more, cells are small and hold no numbers
 DARK = 0.35  # a cell's luminance below which its number is white
 
@@ -48,7 +48,7 @@ def heat_figure(maps: Sequence[HeatMap], measure: str, most: float, notes: Seque
     titled = TITLE if any(one.title for one in maps) else 0.0
     alike = len({(tuple(one.rows), tuple(one.columns)) for one in maps}) == 1
     step_x, step_y = map_width + (GAP if alike else left), map_height + titled + (GAP / 2 if alike else below)
-    width = max(left + per_row * step_x - (step_x - map_width) + EDGE, left + 3.2)
+    width = left + EDGE + max(per_row * step_x - (step_x - map_width), BAR_WIDTH + LETTER * len(measure))
     lines = [line for note in notes for line in textwrap.wrap(note, int(width / NOTE_LETTER))]
     height = BAR + rows * step_y - (step_y - map_height - titled) + below + LINE * len(lines)
     figure = Figure(figsize=(width, height))
@@ -103,7 +103,7 @@ def _number(value: float, scale: Normalize) -> str:
 
 def _draw_bar(figure: Figure, scale: Normalize, measure: str, left: float, over: bool) -> None:
     width, height = figure.get_size_inches()
-    bar = figure.add_axes((left / width, 1 - 0.2 / height, 1.1 / width, 0.1 / height))
+    bar = figure.add_axes((left / width, 1 - 0.2 / height, (BAR_WIDTH - 0.2) / width, 0.1 / height))
     figure.colorbar(
         ScalarMappable(scale, DISTANCE), cax=bar, orientation="horizontal", ticks=[0, scale.vmax or 0],
         extend="max" if over else "neither",
@@ -111,4 +111,4 @@ def _draw_bar(figure: Figure, scale: Normalize, measure: str, left: float, over:
     bar.set_xticklabels(["0", _number(scale.vmax or 0, scale)], fontsize=7.5)
     bar.tick_params(length=0, pad=2)
     bar.spines["outline"].set_visible(False)
-    figure.text((left + 1.3) / width, 1 - 0.2 / height, measure, fontsize=8, color="#333333")
+    figure.text((left + BAR_WIDTH) / width, 1 - 0.2 / height, measure, fontsize=8, color="#333333")

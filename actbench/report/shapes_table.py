@@ -64,7 +64,7 @@ def _notes(models: Sequence[ModelCurves], shapes: Sequence[Shape]) -> tuple[str,
     monotone = sum(found.turns == 0 for found in shapes)
     starts = " or ".join(sorted({model.start for model in models}))
     return (
-        f"{monotone} of {len(shapes)} curves are monotone: they have no turn from rising to falling or back.",
+        f"{monotone} of {len(shapes)} curves are monotone, without a turn from rising to falling or back.",
         "rises: the share of the interval on which the curve rises. lowest: its least value, first met at.",
         f"to: the root mean square difference, in brackets the largest. Where a curve began: {starts}.",
         *whole_row_notes(models),
