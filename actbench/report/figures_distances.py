@@ -46,15 +46,19 @@ def plot_drift(models: Sequence[ModelCurves], path: Path, slots: Sequence[str] |
 
 
 def _draw(found: Sequence[DistanceMap], measure: str, models: Sequence[ModelCurves], path: Path) -> None:
-    maps = [HeatMap(*_names([one.title]), _names(one.rows), _short(one.columns), one.values) for one in found]
+    maps = [
+        HeatMap(_name(one.title), [_name(row) for row in one.rows], [_short(x) for x in one.columns], one.values)
+        for one in found
+    ]
     most = max(one.of_layers for one in found) or max(float(np.nanmax(one.values, initial=0.0)) for one in found)
     with style():
         save(heat_figure(maps, measure, most, whole_row_notes(models)), path)
 
 
-def _names(names: Sequence[str]) -> list[str]:
-    return [panel_title(name) if name.startswith(LAYER) or name == POOLER else name for name in names]
+def _name(name: str) -> str:
+    """What a reader calls a slot; a model's label stays as it is."""
+    return panel_title(name) if name.startswith(LAYER) or name == POOLER else name
 
 
-def _short(names: Sequence[str]) -> list[str]:
-    return [name.removeprefix("Layer ") for name in _names(names)]
+def _short(name: str) -> str:
+    return _name(name).removeprefix("Layer ")
