@@ -109,6 +109,7 @@ def test_by_step_a_strip_has_a_panel_a_step(run: Run, tmp_path: Path) -> None:
     assert [word for word in titles(tmp_path / "f.svg") if word.startswith("step")] == [
         "step 0", "step 20", "step 40", "step 60", "step 80",
     ]  # fmt: skip
+    assert (tmp_path / "f.svg").read_text(encoding="utf-8").count(DOTS) == 1 + 1 + len(STEPS)  # and the legend's
 
 
 def test_an_animation_shows_every_step_and_holds_the_last(run: Run, tmp_path: Path) -> None:
