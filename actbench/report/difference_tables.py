@@ -38,7 +38,8 @@ def evaluation_differences(family: Family) -> Table:
 
 def _differences(family: Family, comparisons: Sequence[Comparison], title: str, digits: int) -> Table:
     compared = [(c, c.difference) for c in comparisons if c.difference is not None]
-    what = ["task"] if comparisons is family.finetuning else ["text"] if comparisons is family.evaluation else []
+    tuned, evaluated = comparisons is family.finetuning, comparisons is family.evaluation
+    kind, what = ("finetuning", ["task"]) if tuned else ("evaluation", ["text"]) if evaluated else ("pretraining", [])
     heads = (
         *columns("model", *what, "activation"),
         *columns("Δ [95 %]", "d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),
@@ -52,7 +53,6 @@ def _differences(family: Family, comparisons: Sequence[Comparison], title: str, 
         )
         for comparison, difference in compared
     ]
-    kind = {("task",): "finetuning", ("text",): "evaluation"}.get(tuple(what), "pretraining")
     return Table(title, heads, tuple(rows), (ABOUT, *_notes(compared, digits)), f"{kind}-differences")
 
 

@@ -53,13 +53,13 @@ class Forest:
 
 def forests(family: Family) -> list[Forest]:
     """One of pre-training, one of evaluation and one of fine-tuning, where there are differences."""
-    of_loss = f"Difference of validation loss to {family.baseline}"
-    of_score = f"Difference of score to {family.baseline}"
+    of_loss = f"Pre-training: difference of validation loss to {family.baseline}"
+    of_score = f"Fine-tuning: difference of score to {family.baseline}"
     found = [
         _forest(family.pretraining, of_loss, "nats", -1, LOSS_DIGITS, "pretraining-differences"),
         _forest(
             family.evaluation,
-            f"Difference of loss to {family.baseline}",
+            f"Evaluation: difference of loss to {family.baseline}",
             "nats",
             -1,
             LOSS_DIGITS,

@@ -49,7 +49,7 @@ def forest_pictures(folder: Path, family: Family, palette: Palette) -> list[Pict
         )
         file = f"figures/{forest.name}.svg"
         draw = partial(plot_forest, forest, palette.colour_of, folder / file)
-        pictures.append(_picture(Picture(file, forest.title, caption), draw, lambda forest=forest: forest))
+        pictures.append(_picture(Picture(file, forest.title, caption, live=forest), draw))
     return pictures
 
 
@@ -108,12 +108,12 @@ def _activation_picture(folder: Path, cohort: Cohort, variant: Variant) -> Pictu
 def _picture(
     picture: Picture,
     draw: Callable[[], None],
-    live: Callable[[], Forest | LossChart | PanelGrid | None] = lambda: None,
+    live: Callable[[], LossChart | PanelGrid] | None = None,
 ) -> Picture:
     """Draws; a run that cannot be drawn costs the report this figure only."""
     try:
         draw()
-        return replace(picture, live=live())
+        return replace(picture, live=live()) if live else picture
     except BadInput as error:
         return replace(picture, problem=f"Not drawn: {error}")
 
