@@ -11,6 +11,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_args
 
@@ -56,6 +57,22 @@ def read(reference: str) -> tuple[str, list[Entry]]:
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{path}, {model}: no entries")
     return model, [_entry(f"{path}, {model}, entry {i}", entry, version) for i, entry in enumerate(entries, start=1)]
+
+
+def matching(reference: str) -> list[str]:
+    """The references to the models that FILE.json:PATTERN means, in the file's order; one without a * as it is.
+
+    Raises ValueError for a missing or damaged file, and where no model matches.
+    """
+    match = REFERENCE.fullmatch(reference)
+    pattern = match["model"] if match else None
+    if match is None or not pattern or "*" not in pattern:
+        return [reference]
+    models, _ = _load(Path(match["file"]))
+    found = [model for model in models if fnmatchcase(model, pattern)]
+    if not found:
+        raise ValueError(f"{match['file']} has no model like '{pattern}' ({nearest('', list(models))})")
+    return [f"{match['file']}:{model}" for model in found]
 
 
 def _load(path: Path) -> tuple[dict[str, Any], Version]:

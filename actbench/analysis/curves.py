@@ -1,4 +1,4 @@
-"""What a run's activations became: every slot's function before and after training, and its inputs.
+"""What a run's activations became: every slot's function before, during and after training, and its inputs.
 
 A slot is a place in the model that holds an activation: one feed-forward block, or BERT's pooler.
 """
@@ -58,6 +58,7 @@ class SlotCurve:
     initial: Array
     final: Array
     inputs: Histogram | None  # None: the run kept no sample of this slot's inputs
+    whole_row: bool = False  # drawn for the rows of that sample, or for normal numbers where there is none
 
 
 def slot_curves(run: Run, grid: Grid | None = None) -> list[SlotCurve]:
@@ -68,6 +69,28 @@ def slot_curves(run: Run, grid: Grid | None = None) -> list[SlotCurve]:
     grid = grid or Grid()
     samples = input_samples(run)
     return [_slot_curve(run, slot, samples.get(slot["name"]), grid) for slot in recorded_slots(run)]
+
+
+def curves_over_training(run: Run, most: int, grid: Grid | None = None) -> dict[int, list[SlotCurve]]:
+    """The curves of all of a run's slots at step 0 and after every validation, by step; `final` is that step's.
+
+    Of more than `most` steps, so many are taken, evenly, the first and the last among them. Raises BadInput as
+    `slot_curves` does, and when the run logged no coefficients, or not one by one.
+    """
+    grid = grid or Grid()
+    rows = {row["step"]: row["values"] for row in run.metrics() if row.get("kind") == "coefficients"}
+    slots = recorded_slots(run)
+    if not rows:
+        learns = any(slot["final"] for slot in slots)
+        hint = "they are at every validation of pre-training" if learns else "its activations have none"
+        raise BadInput(Problem(f"run {run.id} logged no coefficients", hint=hint))
+    rows, samples = {0: {}, **rows}, input_samples(run)
+    steps = list(rows)
+    taken = np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int)
+    return {
+        step: [_slot_curve(run, slot, samples.get(slot["name"]), grid) for slot in _as_of(run, slots, rows[step])]
+        for step in (steps[i] for i in taken)
+    }
 
 
 def recorded_slots(run: Run) -> list[dict[str, Any]]:
@@ -93,6 +116,15 @@ def input_samples(run: Run) -> dict[str, NDArray[np.float32]]:
         raise BadInput(Problem(f"damaged: {error}", where=str(path))) from None
 
 
+def _as_of(run: Run, slots: list[dict[str, Any]], values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The slots with the `values` of a metrics row as their final coefficients; what it lacks is as it began."""
+    for name, own in values.items():
+        if any(isinstance(numbers, dict) for numbers in own.values()):
+            hint = "a set of more than a thousand is logged by its mean and spread"
+            raise BadInput(Problem(f"run {run.id}, slot {name}: coefficients were not logged one by one", hint=hint))
+    return [{**slot, "final": values.get(slot["name"], slot["initial"])} for slot in slots]
+
+
 def _slot_curve(run: Run, slot: dict[str, Any], sample: NDArray[np.float32] | None, grid: Grid) -> SlotCurve:
     x = grid.points()
     points = torch.from_numpy(x).float()
@@ -101,7 +133,8 @@ def _slot_curve(run: Run, slot: dict[str, Any], sample: NDArray[np.float32] | No
     with torch.no_grad():
         before, after = (curve(module, points, inputs).double().numpy() for module in (initial, final))
     histogram = _histogram(sample, grid) if sample is not None else None
-    return SlotCurve(slot["name"], slot["activation"]["name"], bool(slot["final"]), x, before, after, histogram)
+    learnable, whole_row = bool(slot["final"]), final.whole_row
+    return SlotCurve(slot["name"], slot["activation"]["name"], learnable, x, before, after, histogram, whole_row)
 
 
 def _rebuild(run: Run, slot: dict[str, Any], state: str) -> Activation:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actbench.cli import activations_fit
+from actbench.cli import activations_fit, activations_shapes
 from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json, say
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The activations a recipe can name.")
 app.command()(activations_fit.fit)
+app.command()(activations_shapes.shapes)
 
 OptionsOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="An option of the activation, as in order=2.")

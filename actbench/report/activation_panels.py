@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from actbench.analysis.curves import Array, Histogram, SlotCurve, slot_curves
-from actbench.report.figures_activations import panel_slots, panel_title, vertical_limits
+from actbench.analysis.model_curves import panel_slots
+from actbench.report.figures_activations import panel_title, vertical_limits
 from actbench.store import Run
 
 # In the panel's own units.

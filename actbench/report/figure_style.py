@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
@@ -24,6 +26,7 @@ METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "svg": {"Date": None},
 }
+MOVING = "gif"
 # After Okabe & Ito (2008) and the muted scheme of Tol (2021). The usual baseline is the neutral one.
 KNOWN_COLOURS = {
     "gelu": "#222222",
@@ -43,6 +46,9 @@ KNOWN_COLOURS = {
 }
 PALETTE = tuple(KNOWN_COLOURS.values())
 MUTED = "#6b6b6b"
+# Light to dark, without viridis's yellow, which is lost on white.
+PROGRESS = LinearSegmentedColormap.from_list("progress", colormaps["viridis_r"](np.linspace(0.14, 1.0, 64)))
+DISTANCE = colormaps["Blues"]
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -82,13 +88,13 @@ def style() -> Iterator[None]:
         yield
 
 
-def figure_format(path: Path) -> str:
-    """The format that the path's suffix names. Raises BadInput for any but svg, png and pdf."""
-    suffix = path.suffix.removeprefix(".").lower()
-    if suffix in METADATA:
+def figure_format(path: Path, *, moving: bool = False) -> str:
+    """The format that the path's suffix names. Raises BadInput for any but svg, png, pdf and, of what moves, gif."""
+    suffix, known = path.suffix.removeprefix(".").lower(), [*METADATA, *([MOVING] if moving else [])]
+    if suffix in known:
         return suffix
     problem = f"cannot draw a '.{suffix}' file" if suffix else "the file's suffix must name a format"
-    raise BadInput(Problem(problem, where=str(path), hint=nearest(suffix, list(METADATA))))
+    raise BadInput(Problem(problem, where=str(path), hint=nearest(suffix, known)))
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -120,6 +126,11 @@ def shades(colour: str, count: int) -> list[str]:
     red, green, blue = to_rgb(colour)
     mixes = [0.62 * index / max(1, count - 1) for index in range(count)]
     return [to_hex((red + (1 - red) * m, green + (1 - green) * m, blue + (1 - blue) * m)) for m in mixes]
+
+
+def progress_colours(count: int) -> list[str]:
+    """Colours from light to dark, for what stands in an order: layers, or steps of training."""
+    return [to_hex(PROGRESS(share)) for share in (index / max(1, count - 1) for index in range(count))]
 
 
 def hide_spines(axes: Axes, *sides: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from actbench.errors import BadInput, Problem, nearest
 from actbench.report.table import Table
 from actbench.store.atomic import write_text
 
@@ -45,6 +46,15 @@ def write_tables(folder: Path, tables: Iterable[Table]) -> None:
     for table in tables:
         write_text(folder / f"{table.name}.tex", to_latex(table))
         write_text(folder / f"{table.name}.csv", to_csv(table))
+
+
+def table_text(path: Path) -> Callable[[Table], str]:
+    """What turns a table into the text of the file that `path` names by its suffix. Raises BadInput for others."""
+    writers = {".csv": to_csv, ".md": Table.to_markdown, ".tex": to_latex}
+    if path.suffix in writers:
+        return writers[path.suffix]
+    hint = nearest(path.suffix, list(writers))
+    raise BadInput(Problem(f"cannot write a table as '{path.suffix}'", where=str(path), hint=hint))
 
 
 def to_latex(table: Table) -> str:
