@@ -75,6 +75,22 @@ def tiny_recipe(tmp_path, corpus_file):
 
 
 @pytest.fixture
+def study_file(tmp_path):
+    """Writes a study: GELU and RAF in the tiny BERT, unless a keyword says otherwise."""
+
+    def write(**changes):
+        import yaml
+
+        experiment = {"recipe": "bert.yaml", "axes": {"model.activation.name": ["gelu", "raf"]}}
+        data = {"name": "small", "title": "A small study", "experiments": [experiment], **changes}
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(data))
+        return path
+
+    return write
+
+
+@pytest.fixture
 def actbench(tmp_path):
     """Runs the installed command in a fresh folder and returns the finished process."""
 

@@ -233,7 +233,8 @@ def test_memory_is_told_by_the_megabyte_of_text() -> None:
 
 
 def test_a_studys_parts_add_up() -> None:
-    said = [(4.0, "[1/2] a"), (4.5, "[1/2]no"), (9.0, "[2/2] b"), (16.0, "writing runs/s/report.html"), (19.0, "")]
+    begin = "finished runs: 0; tasks to do: 2"
+    said = [(4.0, begin), (9.0, "[1/2] a"), (15.0, "[2/2] b"), (16.0, "writing runs/s/report.html"), (19.0, "")]
     point = studies._point(2, [Line(*line) for line in said], [[1.0, 2.0, 3.0], [2.0, 2.5, 5.0]])
     assert (point.whole, point.start, point.a_run, point.report) == (19, 4, 6, 3)
     assert (point.first_step, point.other_steps, point.overhead) == (1.5, 2.5, 2)
@@ -254,7 +255,7 @@ def test_a_study_is_measured_by_what_it_says_and_its_runs(monkeypatch: pytest.Mo
 
     def run(module: str, arguments: list[str], environment: dict[str, str]) -> list[Line]:
         asked.append([module, *arguments])
-        return [Line(1.0, "[1/1] a"), Line(60.0, "writing runs/s/report.html"), Line(61.0, "")]
+        return [Line(1.0, "finished runs: 0; tasks to do: 1"), Line(60.0, "writing runs/s/report.html"), Line(61.0, "")]
 
     monkeypatch.setattr(command, "run", run)
     point = studies.measure(tmp_path / "s.yaml", 1, tmp_path / "runs", os.environ)

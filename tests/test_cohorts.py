@@ -31,14 +31,14 @@ def test_what_single_slots_hold_and_how_they_learn_is_the_variants_matter(tmp_pa
     runs.append(fake_runs.pretrain(tmp_path, "gelu", overrides=[{"slot": "layers.0", "name": "raf"}]))
     (cohort,) = cohorts(runs)
     assert [variant.label for variant in cohort.variants] == ["gelu", "gelu (layer 0 raf)", "raf"]
-    assert cohort.baseline("gelu") is cohort.variants[0]
+    assert cohort.called("gelu") is cohort.variants[0]
 
 
 def test_an_own_activation_is_a_baseline_by_its_class(tmp_path: Path) -> None:
     run = fake_runs.pretrain(tmp_path, "gelu")
     run.info["recipe"]["model"]["activation"] = {"name": f"{fake_runs.OWN}:Cube", "scale": 2}
     (cohort,) = cohorts([run])
-    assert cohort.baseline("some/where/mine.py:Cube") is cohort.variants[0]
+    assert cohort.called("some/where/mine.py:Cube") is cohort.variants[0]
 
 
 def test_the_recipes_names_do_not_matter(tmp_path: Path) -> None:
@@ -64,15 +64,15 @@ def test_other_data_is_another_cohort(tmp_path: Path) -> None:
 def test_a_variant_of_the_baseline_stands_in_when_it_is_the_only_one(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path, "gelu", options={"approximate": "tanh"})]
     (cohort,) = cohorts([*runs, fake_runs.pretrain(tmp_path, "raf")])
-    baseline = cohort.baseline("gelu")
+    baseline = cohort.called("gelu")
     assert baseline is not None and baseline.label == "gelu (approximate=tanh)"
 
 
 def test_of_two_variants_of_the_baseline_none_is_guessed(tmp_path: Path) -> None:
     kinds = [{"init": "relu"}, {"init": "tanh"}]
     (cohort,) = cohorts([fake_runs.pretrain(tmp_path, "raf", options=options) for options in kinds])
-    assert cohort.baseline("raf") is None
-    assert "raf (init=relu), raf (init=tanh)" in cohort.why_no_baseline("raf")
+    assert cohort.called("raf") is None
+    assert "raf (init=relu), raf (init=tanh)" in cohort.why_none_called("raf")
 
 
 def test_a_repeat_is_kept_aside_for_the_newer_run(tmp_path: Path) -> None:

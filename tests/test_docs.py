@@ -4,8 +4,11 @@ import re
 import shlex
 
 import pytest
+import yaml
 from conftest import ROOT
 from fake_runs import finetune, pretrain
+
+from actbench.study import load_study
 
 CHEAP = {
     "pretrain": ["--set", "budget.steps=2", "--set", "hardware.compile=never", "--set", "validation.sequences=32"],
@@ -49,6 +52,27 @@ def test_commands_on_runs_work_as_they_stand(actbench, tmp_path):
     for command in found:
         done = actbench(*shlex.split(command)[1:], check=0)
         assert "none of" not in done.stdout or "status=failed" in command, command
+
+
+@pytest.mark.timeout(300)
+def test_commands_on_studies_work_as_they_stand(actbench, tiny_recipe, tmp_path):
+    """The page's own study, its recipe and its seeds made small."""
+    (text,) = blocks("docs/studies.md", "yaml")
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    file = tmp_path / re.match(r"# ([\w.]+)\n", text)[1]
+    file.write_text(text)
+    assert len(load_study(file).jobs) == 12
+    study = yaml.safe_load(text)
+    (experiment,) = study["experiments"]
+    experiment["recipe"] = tiny_recipe("bert").name
+    experiment["axes"]["seed"] = [0]
+    experiment["follow_ups"][0] |= {"seeds": [0], "settings": {"train_size": 20, "epochs": 1}}
+    file.write_text(yaml.safe_dump(study))
+    found = commands("docs/studies.md")
+    assert {shlex.split(command)[2] for command in found} == {"plan", "run", "status", "report"}
+    for command in found:
+        actbench(*shlex.split(command)[1:], check=0)
+    assert (tmp_path / "runs" / study["name"] / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from actbench.analysis.comparisons import compare
 from actbench.analysis.power import seeds_needed
 from actbench.errors import BadInput
 from actbench.report.difference_tables import finetuning_differences, pretraining_differences
-from actbench.report.page import write_report
+from actbench.report.page import StudyText, write_report
 from actbench.report.table import Table
 from actbench.report.tables import finetuning_table, pretraining_table
 from actbench.report.task_tables import tasks_table
@@ -176,7 +176,7 @@ def reported(tmp_path: Path, pretrained: list[Run]) -> Path:
     """The folder of a report on all of the runs and a few fine-tunings."""
     tuned = [fake_runs.finetune(tmp_path / "runs", run, "sst2", 0) for run in pretrained[:6]]
     about = "First <script>alert(1)</script> part.\n\nSecond & last."
-    write_report(tmp_path / "report", "A <b>bold</b> title", about, [*pretrained, *tuned], "gelu")
+    write_report(tmp_path / "report", StudyText("A <b>bold</b> title", about), [*pretrained, *tuned], "gelu")
     return tmp_path / "report"
 
 
@@ -226,7 +226,7 @@ def test_report_says_what_the_numbers_are_not(reported: Path) -> None:
 def test_real_tasks_are_not_called_stand_ins(tmp_path: Path) -> None:
     parent = fake_runs.pretrain(tmp_path / "runs", "gelu")
     runs = [parent, fake_runs.finetune(tmp_path / "runs", parent, stand_in=False)]
-    write_report(tmp_path / "report", "t", "", runs, "gelu")
+    write_report(tmp_path / "report", StudyText("t", ""), runs, "gelu")
     assert "stand-in" not in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
@@ -237,7 +237,7 @@ def test_verdict_names_the_differences_that_exclude_zero_and_those_that_do_not(t
     runs += [fake_runs.pretrain(root, "raf", seed, loss=4.8 + noise[seed] / 50) for seed in range(6)]
     runs += [fake_runs.pretrain(root, "silu", seed, loss=5.0 + noise[seed]) for seed in range(6)]
     runs.append(fake_runs.pretrain(root, "swiglu", 0, loss=4.0))
-    write_report(tmp_path / "report", "t", "", runs, "gelu")
+    write_report(tmp_path / "report", StudyText("t", ""), runs, "gelu")
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     verdict = text[text.index("## Verdict") : text.index("## Results")]
     assert re.search(r"difference in validation loss to gelu's: raf −0\.\d{4} \\\[.*\(6 seeds\)", verdict)
@@ -274,7 +274,7 @@ def test_skew_that_changes_the_answer_is_told(tmp_path: Path) -> None:
 
 def test_profiles_stand_in_the_report_of_several_tasks(tmp_path: Path, pretrained: list[Run]) -> None:
     tuned = [fake_runs.finetune(tmp_path / "runs", run, task) for run in pretrained[:6] for task in ("sst2", "rte")]
-    write_report(tmp_path / "report", "t", "", [*pretrained, *tuned], "gelu")
+    write_report(tmp_path / "report", StudyText("t", ""), [*pretrained, *tuned], "gelu")
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "(figures/bert-nano-profiles.svg)" in text and "over all tasks" in text
     assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8").count("<svg") == 3
@@ -300,11 +300,11 @@ def test_the_same_runs_give_the_same_report(tmp_path: Path, reported: Path) -> N
     """Also in another process with other hashes, and with the runs in another order."""
     data = json.loads((reported / "tables.json").read_text(encoding="utf-8"))
     script = (
-        "from pathlib import Path; from actbench.report.page import write_report\n"
+        "from pathlib import Path; from actbench.report.page import StudyText, write_report\n"
         "from actbench.store import list_runs\n"
         f"runs = list_runs(Path({str(tmp_path / 'runs')!r}))[::-1]\n"
         f"again = Path({str(tmp_path / 'again')!r})\n"
-        f"write_report(again, {data['title']!r}, {data['about']!r}, runs, 'gelu')\n"
+        f"write_report(again, StudyText({data['title']!r}, {data['about']!r}), runs, 'gelu')\n"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=environment)
@@ -318,7 +318,7 @@ def test_the_same_runs_give_the_same_report(tmp_path: Path, reported: Path) -> N
 def test_a_run_that_cannot_be_drawn_costs_its_figure_only(tmp_path: Path, file: str) -> None:
     run = fake_runs.pretrain(tmp_path / "runs", "raf")
     (run.folder / file).write_bytes(b"broken")
-    write_report(tmp_path / "report", "t", "", [run], "raf")
+    write_report(tmp_path / "report", StudyText("t", ""), [run], "raf")
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "Not drawn:" in page and page.count("<svg") == 1
 
@@ -326,7 +326,7 @@ def test_a_run_that_cannot_be_drawn_costs_its_figure_only(tmp_path: Path, file: 
 def test_facts_on_which_runs_disagree_are_counted(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path / "runs", "gelu", seed) for seed in range(3)]
     runs[0].info["environment"]["libraries"]["torch"] = "1.0"
-    write_report(tmp_path / "report", "t", "", runs, "gelu")
+    write_report(tmp_path / "report", StudyText("t", ""), runs, "gelu")
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "libraries.torch" in page
     assert "1.0 (1 run)" in page and "2.12.0 (2 runs)" in page
@@ -334,4 +334,4 @@ def test_facts_on_which_runs_disagree_are_counted(tmp_path: Path) -> None:
 
 def test_nothing_finished_is_nothing_to_report(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="none of the runs is finished"):
-        write_report(tmp_path, "t", "", [fake_runs.pretrain(tmp_path / "runs", finished=False)], "gelu")
+        write_report(tmp_path, StudyText("t", ""), [fake_runs.pretrain(tmp_path / "runs", finished=False)], "gelu")

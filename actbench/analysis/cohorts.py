@@ -42,34 +42,40 @@ class Cohort:
     """Runs that may be compared. `name` is the recipes', with a short hash where two setups share it."""
 
     name: str
-    task: str | None  # None: pre-training
+    task: str | None  # of fine-tuning
     variants: tuple[Variant, ...]
+    text: str | None = None  # that trained models were evaluated on
 
-    def baseline(self, name: str) -> Variant | None:
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether its runs are the models' own training."""
+        return self.task is None and self.text is None
+
+    def called(self, name: str) -> Variant | None:
         """The variant labelled `name`, or else the only one whose activation is called so."""
         exact = [variant for variant in self.variants if variant.label == name]
         candidates = exact or [variant for variant in self.variants if _is_called(variant.first, name)]
         return candidates[0] if len(candidates) == 1 else None
 
-    def why_no_baseline(self, name: str) -> str:
-        """What to tell a reader when `baseline` finds none."""
+    def why_none_called(self, name: str) -> str:
+        """What to tell a reader when `called` finds none."""
         labels = [variant.label for variant in self.variants]
         if any(_is_called(variant.first, name) for variant in self.variants):
-            return f"several variants of {name}: choose one of {', '.join(labels)} as the baseline"
+            return f"several variants of {name}: choose one of {', '.join(labels)}"
         return f"no finished run with {name} here to compare with ({nearest(name, labels)})"
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:
-    """Sorts runs of one or both kinds into cohorts: by model, then task; variants by label."""
+    """Sorts runs of any kinds into cohorts: by model, then task and text; variants by label."""
     setups: dict[str, list[Run]] = {}
     for run in runs:
         setups.setdefault(identity_hash(setup(run)), []).append(run)
-    names = [(_name(group), _task(group[0])) for group in setups.values()]
+    names = [(_name(group), _task(group[0]), _text(group[0])) for group in setups.values()]
     made = [
-        Cohort(name if names.count((name, task)) == 1 else f"{name} #{setup[:4]}", task, _variants(group))
-        for (setup, group), (name, task) in zip(setups.items(), names, strict=True)
+        Cohort(_told_apart(name, names.count((name, task, text)), setup), task, _variants(group), text)
+        for (setup, group), (name, task, text) in zip(setups.items(), names, strict=True)
     ]
-    return sorted(made, key=lambda cohort: (cohort.name, cohort.task or ""))
+    return sorted(made, key=lambda cohort: (cohort.name, cohort.task or "", cohort.text or ""))
 
 
 def seed_key(run: Run) -> SeedKey:
@@ -135,6 +141,10 @@ def data_hash(run: Run) -> str | None:
     return None if value is None else str(value)
 
 
+def _told_apart(name: str, sharing: int, setup: str) -> str:
+    return name if sharing == 1 else f"{name} #{setup[:4]}"
+
+
 def _name(runs: list[Run]) -> str:
     return " / ".join(sorted({str(run.info["recipe"]["name"]) for run in runs}))
 
@@ -142,3 +152,7 @@ def _name(runs: list[Run]) -> str:
 def _task(run: Run) -> str | None:
     name = run.info.get("task", {}).get("name")
     return None if name is None else str(name)
+
+
+def _text(run: Run) -> str | None:
+    return str(run.info["data"]["text"]) if run.kind == "evaluate" else None

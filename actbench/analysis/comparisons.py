@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from actbench.analysis.cohorts import Cohort, Variant, cohorts, split_finished
 from actbench.analysis.multiple import holm
@@ -22,7 +23,7 @@ from actbench.store import Run
 class Comparison:
     """A cohort's variant beside the cohort's baseline; `difference` is None without one, and for itself.
 
-    Pre-training is compared by validation loss, fine-tuning by the headline score in percent.
+    Pre-training is compared by validation loss, fine-tuning by the headline score in percent, an evaluation by loss.
     """
 
     cohort: Cohort
@@ -39,12 +40,13 @@ class Family:
     baseline: str
     pretraining: tuple[Comparison, ...]
     finetuning: tuple[Comparison, ...]
+    evaluation: tuple[Comparison, ...]
     unfinished: tuple[Run, ...]
 
     @property
     def all(self) -> tuple[Comparison, ...]:
-        """Pre-training, then fine-tuning."""
-        return self.pretraining + self.finetuning
+        """Pre-training, then fine-tuning, then evaluation."""
+        return self.pretraining + self.finetuning + self.evaluation
 
     @property
     def tested(self) -> int:
@@ -56,27 +58,32 @@ def compare(runs: Sequence[Run], baseline: str) -> Family:
     """Compares within cohorts, by cohort, the baseline first. Runs that are not finished only are listed."""
     finished, unfinished = split_finished(runs)
     found = [
-        _compare(cohort, variant, cohort.baseline(baseline))
+        _compare(cohort, variant, cohort.called(baseline))
         for cohort in cohorts(finished)
-        for variant in sorted(cohort.variants, key=lambda v: (v is not cohort.baseline(baseline), v.label))
+        for variant in sorted(cohort.variants, key=lambda v: (v is not cohort.called(baseline), v.label))
     ]
     found = _adjusted(found)
     return Family(
         baseline,
-        tuple(comparison for comparison in found if comparison.cohort.task is None),
+        tuple(comparison for comparison in found if comparison.cohort.is_pretraining),
         tuple(comparison for comparison in found if comparison.cohort.task is not None),
+        tuple(comparison for comparison in found if comparison.cohort.text is not None),
         tuple(unfinished),
     )
 
 
 def losses(variant: Variant) -> dict[int, float]:
-    """A pre-trained variant's validation losses by seed."""
-    return {seed: float(run.summary["validation_loss"]) for (seed, _), run in variant.runs.items()}
+    """A pre-trained variant's validation losses by seed; an evaluated one's losses."""
+    return {seed: _loss(run.summary) for (seed, _), run in variant.runs.items()}
 
 
 def scores(variant: Variant) -> dict[tuple[int, int], float]:
     """A fine-tuned variant's headline scores in percent, by pre-training and fine-tuning seed."""
     return {key: 100 * float(run.summary["headline"]["value"]) for key, run in variant.runs.items()}
+
+
+def _loss(summary: dict[str, Any]) -> float:
+    return float(summary["validation_loss" if "validation_loss" in summary else "loss"])
 
 
 def _compare(cohort: Cohort, variant: Variant, baseline: Variant | None) -> Comparison:

@@ -13,6 +13,7 @@ RunsOption = Annotated[Path, typer.Option("--runs", envvar="ACTBENCH_RUNS", help
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key, as in optimizer.lr=1e-3.")
 ]
+StudyArgument = Annotated[Path, typer.Argument(help="A study file, as in recipes/studies/reproduce.yaml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 WhereOption = Annotated[
     str | None,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json
 
+if TYPE_CHECKING:
+    from actbench.store import Run
+
 app = typer.Typer(no_args_is_help=True, help="Measure finished runs.")
+
+SHOWN = ("run", "text", "loss", "perplexity", "scored_tokens", "text_tokens", "bits_per_byte")
 
 
 @app.callback()
@@ -28,16 +33,24 @@ def perplexity(
 ) -> None:
     """Perplexity on a run's held-out documents, or on any text: on whole sequences, BERT's at fixed masked tokens.
 
+    The result is kept as a run of its own, and found again instead of being measured twice.
+
     Example: actbench eval perplexity bert-nano-raf-s0 --corpus 'texts/*.txt'
     """
     from actbench.cli.common import say
-    from actbench.evaluation.perplexity import perplexity as measure
+    from actbench.evaluation.perplexity import evaluate
+    from actbench.evaluation.plan import plan_perplexity
     from actbench.store import find_run
 
-    rows = [measure(found, corpus, say) for found in [find_run(reference, runs) for reference in run]]
+    plans = [plan_perplexity(found, corpus, runs) for found in [find_run(reference, runs) for reference in run]]
+    rows = [_row(evaluate(planned, say)) for planned in plans]
     if as_json:
         print_json({"results": rows})
         return
     from actbench.cli.show import print_rows, readable
 
-    print_rows(list(rows[0]), [[readable(key, value) for key, value in row.items()] for row in rows])
+    print_rows(SHOWN, [[readable(key, row[key]) for key in SHOWN] for row in rows])
+
+
+def _row(found: Run) -> dict[str, Any]:
+    return {"run": found.info["parent"], "evaluation": found.id, **{key: found.summary[key] for key in SHOWN[1:]}}

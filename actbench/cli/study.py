@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json, say
+from actbench.cli import study_plan, study_status
+from actbench.cli.common import RUNS, JsonOption, RunsOption, StudyArgument, print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="Many runs as one experiment.")
 
 
-@app.callback()
-def _group() -> None:
-    pass
-
-
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(help="A study file, as in recipes/studies/reproduce.yaml.")],
+    file: StudyArgument,
+    launcher: Annotated[str, typer.Option(help="Where the runs are made: local, slurm or ray.")] = "local",
+    jobs: Annotated[int | None, typer.Option(min=1, help="So many runs at once, the cores divided among them.")] = None,
+    launcher_set: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the launcher, as in partition=gpu.")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
-    """Train all runs of a study, fine-tune them, and write the report. What is finished is not done again.
+    """Train all runs of a study, do their follow-ups, and write the report. What is finished is not done again.
 
-    Example: actbench study run recipes/studies/reproduce.yaml
+    Example: actbench study run recipes/studies/reproduce.yaml --jobs 2
     """
     from actbench.errors import RunFailed
-    from actbench.study import load_study, run_study
+    from actbench.study import open_study, run_study
+    from actbench.study.launchers import open_launcher
 
-    outcome = run_study(load_study(file), runs, say)
+    options = _options(launcher_set or [])
+    if jobs is not None:
+        options["jobs"] = str(jobs)
+    graph = open_study(file, runs, say)
+    outcome = run_study(graph, open_launcher(launcher, runs, graph.folder, options), say, retry=retry)
     if as_json:
         print_json(outcome.facts())
     else:
-        say(f"{outcome.finished} runs finished, {len(outcome.failed)} failed; report: {outcome.report}")
+        say(f"{outcome.finished} runs finished, {len(outcome.failed)} failed; report: {outcome.report or 'none'}")
     if outcome.failed:
-        raise RunFailed("\n".join(f"{name}: {reason}" for name, reason in outcome.failed.items()))
+        again = "" if retry else "\n--retry tries failed runs again"
+        raise RunFailed("\n".join(f"{name}: {reason}" for name, reason in outcome.failed.items()) + again)
+
+
+@app.command()
+def report(file: StudyArgument, runs: RunsOption = RUNS, as_json: JsonOption = False) -> None:
+    """Write the report of what is finished.
+
+    Example: actbench study report recipes/studies/reproduce.yaml
+    """
+    from actbench.errors import BadInput, Problem
+    from actbench.study import open_study, report_study
+
+    path, finished = report_study(open_study(file, runs, say), say)
+    if path is None:
+        raise BadInput(Problem("none of its runs is finished", where=str(file), hint="actbench study run makes them"))
+    if as_json:
+        print_json({"report": str(path), "finished": finished})
+    else:
+        say(f"{finished} runs finished; report: {path}")
+
+
+app.command("plan")(study_plan.plan)
+app.command("status")(study_status.status)
+
+
+def _options(given: list[str]) -> dict[str, str]:
+    """The launcher's options. Raises BadInput for what is not key=value."""
+    from actbench.errors import BadInput, Problem
+
+    wrong = [text for text in given if not all(text.partition("=")[:2])]
+    if wrong:
+        raise BadInput([Problem("expected key=value", where=f"--launcher-set {text}") for text in wrong])
+    return {key: value for key, _, value in (text.partition("=") for text in given)}

@@ -96,20 +96,22 @@ def _key_hint(path: list[str], parent: type[BaseModel] | None, model: type[BaseM
 
 def _section_at(model: type[BaseModel], path: list[str], data: Any) -> type[BaseModel] | None:
     section: type[BaseModel] | None = model
+    candidates = [model]
     for part in path:
-        if isinstance(data, list):  # the list's field named the kind of its items
+        if isinstance(data, list):  # the list's field named the kinds of its items
             data = data[int(part)]
-            continue
-        field = section.model_fields.get(part) if section else None
-        data = data.get(part) if isinstance(data, dict) else None
-        section = _pick(list(_models(field.annotation)), data) if field else None
+        else:
+            field = section.model_fields.get(part) if section else None
+            data = data.get(part) if isinstance(data, dict) else None
+            candidates = list(_models(field.annotation)) if field else []
+        section = _pick(candidates, data)
     return section
 
 
 def _pick(candidates: list[type[BaseModel]], data: Any) -> type[BaseModel] | None:
     """Of a tagged union's members, the one whose literal tag the data carries."""
     for candidate in candidates:
-        for tag in ("family", "source"):
+        for tag in ("family", "source", "finetune", "eval"):
             field = candidate.model_fields.get(tag)
             if field and isinstance(data, dict) and data.get(tag) in get_args(field.annotation):
                 return candidate

@@ -88,6 +88,11 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     return keyed_generator("finetune order", seed, epoch).permutation(n)
 
 
+def longest_first(encoded: EncodedExamples, batch_size: int, order: np.ndarray) -> np.ndarray:
+    """The batches of `order` (n,), in each the longest examples first: neighbours are then of similar length."""
+    return order[np.lexsort((-encoded.lengths[order], np.arange(len(order)) // batch_size))]
+
+
 def evaluation_order(encoded: EncodedExamples) -> np.ndarray:
     """The order (N,) from the longest example to the shortest: next to no padding, and a batch too large for
     the memory fails at once instead of at the end."""

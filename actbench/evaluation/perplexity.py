@@ -3,54 +3,98 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from actbench.config.schema import FilesCorpus
+from actbench.config.schema import FilesCorpus, Recipe
 from actbench.data.batches import fixed_batches
 from actbench.data.packing import open_source, pack_texts, prepare
 from actbench.data.sequences import cut
-from actbench.errors import BadInput, Problem
+from actbench.errors import BadInput, Problem, RunFailed
 from actbench.evaluation.likelihood import likelihood
 from actbench.evaluation.load import load, recipe_of
-from actbench.store import Run
+from actbench.evaluation.plan import EvaluationPlan
+from actbench.store import Run, RunWriter, claim, environment
+
+Say = Callable[[str], None]
 
 
-def perplexity(run: Run, files: list[str] | None, say: Callable[[str], None]) -> dict[str, Any]:
+def evaluate(planned: EvaluationPlan, say: Say) -> Run:
+    """Measures what is planned and keeps it as a run, or finds it measured.
+
+    Raises RunFailed when the loss is not a number, BadInput when the text cannot be used.
+    """
+    if planned.run.manifest is not None:
+        return planned.run
+    recipe = recipe_of(planned.parent)
+    device = "cuda" if torch.cuda.is_available() and recipe.hardware.device != "cpu" else "cpu"
+    began = time.perf_counter()
+    found = measure(planned, recipe, device, say)
+    with claim(planned.folder) as writer:
+        if planned.run.manifest is not None:  # another process has finished it meanwhile
+            return planned.run
+        if not math.isfinite(found["loss"]):
+            writer.fail("the loss is not finite")
+            raise RunFailed(f"{planned.folder.name}: the loss is not finite")
+        _describe(planned, writer, device)
+        headline = {"metric": "perplexity", "value": found["perplexity"]}
+        return writer.commit({**found, "headline": headline, "seconds": round(time.perf_counter() - began, 3)})
+
+
+def measure(planned: EvaluationPlan, recipe: Recipe, device: str, say: Say) -> dict[str, Any]:
     """Loss in nats a scored token and its exponential, over all of the text, as JSON data.
 
     A masked model is scored at the masked positions (15 %, the same for every run), so its perplexity is no
     causal model's. `bits_per_byte` compares causal models across tokenizers; for masked ones it is None.
     Computed in fp32, so that it does not depend on the batch size or the machine's low precision.
     """
-    recipe, model = recipe_of(run), load(run)
-    if files:
-        source = open_source(FilesCorpus(source="files", files=files), say)
-        texts = list(source.read())
-        tokens, size = pack_texts(run.folder / "tokenizer.json", texts), sum(len(text.encode()) for text in texts)
-        name = ", ".join(files)
-    else:
-        data = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
-        if data.hash != run.info["data"]["hash"]:
-            raise BadInput(
-                Problem(f"the corpus of {run.id} has changed since it was trained", hint="name the text with --corpus")
-            )
-        tokens, size, name = data.validation, data.facts["splits"]["validation"]["bytes"], "held-out documents"
-    sequences = cut(recipe, run.folder / "tokenizer.json", np.asarray(tokens))
+    model = load(planned.parent)
+    tokens, size = _tokens(planned, recipe, say)
+    sequences = cut(recipe, planned.parent.folder / "tokenizer.json", np.asarray(tokens))
     if len(sequences) == 0:
-        raise BadInput(Problem(f"{name}: shorter than one sequence of {recipe.batch.length} tokens"))
-    model.to("cuda" if torch.cuda.is_available() and recipe.hardware.device != "cpu" else "cpu")
-    result = likelihood(model, fixed_batches(sequences, 32))
+        raise BadInput(Problem(f"{planned.text}: shorter than one sequence of {recipe.batch.length} tokens"))
+    result = likelihood(model.to(device), fixed_batches(sequences, 32))
     causal = recipe.model.family == "gpt"
     return {
-        "run": run.id,
-        "text": name,
+        "text": planned.text,
         "loss": result.loss,
-        "perplexity": result.perplexity,
+        "perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
         "scored_tokens": result.tokens,
         "text_tokens": len(tokens),
         "bits_per_byte": result.loss / math.log(2) * len(tokens) / size if causal else None,
     }
+
+
+def _tokens(planned: EvaluationPlan, recipe: Recipe, say: Say) -> tuple[np.ndarray, int]:
+    """The text's tokens, and its size in bytes."""
+    parent = planned.parent
+    if planned.files:
+        texts = list(open_source(FilesCorpus(source="files", files=list(planned.files)), say).read())
+        return pack_texts(parent.folder / "tokenizer.json", texts), sum(len(text.encode()) for text in texts)
+    data = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
+    if data.hash != parent.info["data"]["hash"]:
+        raise BadInput(
+            Problem(f"the corpus of {parent.id} has changed since it was trained", hint="name the text with --corpus")
+        )
+    return data.validation, data.facts["splits"]["validation"]["bytes"]
+
+
+def _describe(planned: EvaluationPlan, writer: RunWriter, device: str) -> None:
+    parent = planned.parent.info
+    hardware = {"device": device, "precision": "fp32", "compiled": False, "threads": torch.get_num_threads()}
+    writer.describe(
+        {
+            "kind": "evaluate",
+            "parent": planned.parent.id,
+            "recipe": parent["recipe"],
+            "code": parent["code"],
+            "model": parent["model"],
+            "data": {"hash": planned.text_hash, "text": planned.text},
+            "hardware": hardware,
+            "environment": environment(),
+        }
+    )

@@ -5,6 +5,8 @@ Shapes: B batch, T time, D model width, V vocabulary, M masked tokens a sequence
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -42,17 +44,22 @@ class Bert(nn.Module):
         self.head.decoder.weight = self.tokens.weight
 
     def encode(
-        self, tokens: Tensor, segments: Tensor | None = None, mask: Tensor | None = None, at: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segments: Tensor | None = None,
+        mask: Tensor | Padding | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """Token ids (B, T) -> hidden states (B, T, D), or (B, M, D) of the positions `at` (B, M).
 
-        `mask` (B, T) is True at real tokens, False at padding, whose hidden states mean nothing. The last block leaves
-        out positions that nobody asks for: no later one would attend to them.
+        `mask` (B, T) is True at real tokens, which come first, False at padding, whose hidden states mean nothing; or
+        it is what `padding` makes of one. The last block leaves out positions that nobody asks for: no later one would
+        attend to them.
         """
-        padding = Padding.of(mask) if mask is not None else None
+        padding = self.padding(mask) if isinstance(mask, Tensor) else mask
         position = torch.arange(tokens.shape[1], device=tokens.device)
         if padding is not None:
-            position = padding.places % tokens.shape[1]
+            position = padding.positions
             tokens = padding.remove(tokens)
             segments = padding.remove(segments) if segments is not None else None
         segment = self.segments(segments) if segments is not None else self.segments.weight[0]
@@ -64,6 +71,10 @@ class Bert(nn.Module):
         if self.final_norm is not None:
             x = self.final_norm(x)
         return x if padding is None or at is not None else padding.restore(x)
+
+    def padding(self, mask: Tensor, models: Sequence[int] = ()) -> Padding:
+        """Of a batch with the mask of real tokens (B, T); see Padding for `models`."""
+        return Padding(mask, self.positions.num_embeddings, models)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Token ids (B, T) -> logits at every position (B, T, V)."""
@@ -97,7 +108,7 @@ class BertClassifier(nn.Module):
         super().__init__()
         self.encoder, self.classifier = encoder, classifier
 
-    def forward(self, tokens: Tensor, segments: Tensor, attention: Tensor) -> Tensor:
-        """Token ids, segment ids and the mask of real tokens, each (B, T) -> outputs (B, K)."""
+    def forward(self, tokens: Tensor, segments: Tensor, attention: Tensor | Padding) -> Tensor:
+        """Token ids, segment ids and the mask of real tokens (see Bert.encode), each (B, T) -> outputs (B, K)."""
         first = tokens.new_zeros(len(tokens), 1)  # [CLS], all that the pooler looks at
         return self.classifier(self.encoder.pooler(self.encoder.encode(tokens, segments, attention, first)))

@@ -30,11 +30,17 @@ def finetuning_differences(family: Family) -> Table:
     return _differences(family, family.finetuning, title, SCORE_DIGITS)
 
 
+def evaluation_differences(family: Family) -> Table:
+    """A row an activation, model and text: the paired difference of its loss to the baseline's."""
+    title = f"Evaluation: paired difference of loss to {family.baseline}; below zero is better"
+    return _differences(family, family.evaluation, title, LOSS_DIGITS)
+
+
 def _differences(family: Family, comparisons: Sequence[Comparison], title: str, digits: int) -> Table:
     compared = [(c, c.difference) for c in comparisons if c.difference is not None]
-    tuned = comparisons is family.finetuning
+    what = ["task"] if comparisons is family.finetuning else ["text"] if comparisons is family.evaluation else []
     heads = (
-        *columns("model", *(["task"] if tuned else []), "activation"),
+        *columns("model", *what, "activation"),
         *columns("Δ [95 %]", "d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),
         *columns("pairs"),
     )
@@ -50,15 +56,19 @@ def _differences(family: Family, comparisons: Sequence[Comparison], title: str, 
 
 
 def names(comparison: Comparison) -> tuple[str, ...]:
-    """The cells that say what is compared: model, task if there is one, activation."""
-    task = () if comparison.cohort.task is None else (task_name(comparison),)
-    return comparison.cohort.name, *task, comparison.variant.label
+    """The cells that say what is compared: model, task or text if there is one, activation."""
+    cohort = comparison.cohort
+    task = () if cohort.task is None else (task_name(comparison),)
+    text = () if cohort.text is None else (cohort.text,)
+    return cohort.name, *task, *text, comparison.variant.label
 
 
 def name_values(comparison: Comparison) -> dict[str, Any]:
     """The same for JSON."""
-    task = {} if comparison.cohort.task is None else {"task": comparison.cohort.task}
-    return {"model": comparison.cohort.name, **task, "activation": comparison.variant.label}
+    cohort = comparison.cohort
+    task = {} if cohort.task is None else {"task": cohort.task}
+    text = {} if cohort.text is None else {"text": cohort.text}
+    return {"model": cohort.name, **task, **text, "activation": comparison.variant.label}
 
 
 def _cells(difference: Difference, digits: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from actbench.analysis.claims import Claim
 from actbench.analysis.cohorts import Cohort, Variant, cohorts, seed_key, split_finished
 from actbench.analysis.comparisons import Family, compare
 from actbench.analysis.curves import recorded_slots
@@ -28,6 +29,15 @@ from actbench.store import Run
 from actbench.store.atomic import write_json, write_text
 
 POINT = 96 / 72  # CSS pixels in a figure's unit
+
+
+@dataclass(frozen=True)
+class StudyText:
+    """What a study says of itself. `about` is plain text, in which an empty line starts a paragraph."""
+
+    title: str
+    about: str
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True)
@@ -55,30 +65,31 @@ class Report:
     provenance: list[Table]
 
 
-def write_report(folder: Path, title: str, about: str, runs: Sequence[Run], baseline: str) -> None:
+def write_report(folder: Path, text: StudyText, runs: Sequence[Run], baseline: str) -> None:
     """Writes report.html, report.md with figures/*.svg beside it, and tables.json into `folder`.
 
-    The same runs give the same bytes. `about` is plain text; an empty line starts a paragraph. Raises
-    BadInput when none of the runs is finished.
+    The same runs give the same bytes. Raises BadInput when none of the runs is finished.
     """
     runs = sorted(runs, key=_order)
     finished, _ = split_finished(runs)
     if not finished:
         raise BadInput("nothing to report: none of the runs is finished")
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    report = _report(folder, title, about, runs, finished, baseline)
+    report = _report(folder, text, runs, finished, baseline)
     write_text(folder / "report.html", _html(report, folder))
     write_text(folder / "report.md", _markdown(report))
     tables = [table.to_json() for table in (*report.results, *report.provenance)]
-    write_json(folder / "tables.json", {"title": title, "about": about, "baseline": baseline, "tables": tables})
+    write_json(
+        folder / "tables.json", {"title": text.title, "about": text.about, "baseline": baseline, "tables": tables}
+    )
 
 
-def _report(folder: Path, title: str, about: str, runs: list[Run], finished: list[Run], baseline: str) -> Report:
-    models = [cohort for cohort in cohorts(finished) if cohort.task is None]
+def _report(folder: Path, text: StudyText, runs: list[Run], finished: list[Run], baseline: str) -> Report:
+    models = [cohort for cohort in cohorts(finished) if cohort.is_pretraining]
     family = compare(runs, baseline)
     return Report(
-        title=title,
-        about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", about) if paragraph.strip()],
+        title=text.title,
+        about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.about) if paragraph.strip()],
         statement=statement(finished),
         verdicts=verdicts(family),
         results=result_tables(family),

@@ -30,9 +30,10 @@ def facts_table(title: str, runs: Sequence[Run], key: str) -> Table:
 
 
 def _run_row(run: Run, activation: str) -> Row:
-    seed = str(run.seed) if run.kind == "pretrain" else f"{run.seed}/{run.info['finetune_seed']}"
+    seed = f"{run.seed}/{run.info['finetune_seed']}" if run.kind == "finetune" else str(run.seed)
     seconds = run.summary["seconds"] if run.status == "finished" else None
-    kind = run.kind if run.kind == "pretrain" else f"finetune {run.info['task']['name']}"
+    of = {"finetune": ("task", "name"), "evaluate": ("data", "text")}.get(run.kind)
+    kind = run.kind if of is None else f"{run.kind} {run.info[of[0]][of[1]]}"
     values = {
         "run": run.id,
         "kind": kind,

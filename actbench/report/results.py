@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actbench.analysis.comparisons import Family
-from actbench.report.difference_tables import finetuning_differences, pretraining_differences
+from actbench.report.difference_tables import (
+    evaluation_differences,
+    finetuning_differences,
+    pretraining_differences,
+)
 from actbench.report.table import Table
-from actbench.report.tables import finetuning_table, pretraining_table
+from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table
 from actbench.report.task_tables import tasks_table
 
 MAKERS: tuple[Callable[[Family], Table], ...] = (
@@ -16,6 +20,8 @@ MAKERS: tuple[Callable[[Family], Table], ...] = (
     finetuning_table,
     finetuning_differences,
     tasks_table,
+    evaluation_table,
+    evaluation_differences,
 )
 
 

@@ -36,6 +36,17 @@ def finetuning_table(family: Family) -> Table:
     return Table(title, heads, rows, _notes(family, "finetune", family.finetuning))
 
 
+def evaluation_table(family: Family) -> Table:
+    """A row an activation, model and text: the loss over seeds. The notes name what is left out."""
+    heads = (
+        *columns("model", "text", "activation"),
+        *columns("seeds", "loss", "perplexity", "bits a byte", numeric=True),
+    )
+    title = "Evaluation: loss on whole texts, mean ± sd over seeds; lower is better"
+    rows = tuple(_evaluation_row(comparison) for comparison in family.evaluation)
+    return Table(title, heads, rows, _notes(family, "evaluate", family.evaluation))
+
+
 def task_name(comparison: Comparison) -> str:
     """The task as a reader should see it: a stand-in is called one."""
     stand_in = comparison.variant.first.info["task"]["stand_in"]
@@ -94,6 +105,30 @@ def _finetuning_row(comparison: Comparison) -> Row:
     return Row(cells, values, variant.ids)
 
 
+def _evaluation_row(comparison: Comparison) -> Row:
+    variant, runs = comparison.variant, list(comparison.variant.runs.values())
+    found = {key: [run.summary[key] for run in runs] for key in ("perplexity", "bits_per_byte")}
+    perplexity, bits = (None if None in values else fmean(values) for values in found.values())
+    cells = (
+        comparison.cohort.name,
+        str(comparison.cohort.text),
+        variant.label,
+        str(comparison.value.n),
+        numbers.mean_and_sd(comparison.value, LOSS_DIGITS),
+        numbers.NOTHING if perplexity is None else f"{perplexity:.2f}",
+        numbers.NOTHING if bits is None else f"{bits:.4f}",
+    )
+    values = {
+        "model": comparison.cohort.name,
+        "text": comparison.cohort.text,
+        "activation": variant.label,
+        "loss": _spread_values(comparison.value),
+        "perplexity": perplexity,
+        "bits_per_byte": bits,
+    }
+    return Row(cells, values, variant.ids)
+
+
 def _spread_values(value: Spread) -> dict[str, Any]:
     return {"mean": value.mean, "sd": value.sd, "seeds": value.n}
 
@@ -102,9 +137,9 @@ def _notes(family: Family, kind: str, found: Sequence[Comparison]) -> tuple[str,
     """What a reader must know besides the cells: nothing is left out in silence."""
     notes = []
     for cohort in {id(c.cohort): c.cohort for c in found}.values():
-        place = cohort.name if cohort.task is None else f"{cohort.name}, {cohort.task}"
-        if cohort.baseline(family.baseline) is None:
-            notes.append(f"{place}: {cohort.why_no_baseline(family.baseline)}.")
+        place = ", ".join(part for part in (cohort.name, cohort.task, cohort.text) if part)
+        if cohort.called(family.baseline) is None:
+            notes.append(f"{place}: {cohort.why_none_called(family.baseline)}.")
         repeats = [run.id for variant in cohort.variants for run in variant.repeats]
         if repeats:
             notes.append(f"{place}: a newer run of the same recipe and seed stands for {', '.join(repeats)}.")

@@ -106,11 +106,12 @@ def _seeds_of(runs: Sequence[Run]) -> dict[str, int]:
 
 def _verdict(group: list[Comparison], family: Family) -> str:
     cohort, baseline = group[0].cohort, family.baseline
-    about = "Pre-training" if cohort.task is None else cohort.task
-    if cohort.baseline(baseline) is None:
-        return f"{about}: {cohort.why_no_baseline(baseline)}."
+    about = cohort.task or cohort.text or "Pre-training"
+    if cohort.called(baseline) is None:
+        return f"{about}: {cohort.why_none_called(baseline)}."
     compared = [(c.variant.label, c.difference) for c in group if c.difference is not None]
-    what = f"validation loss to {baseline}'s" if cohort.task is None else f"score to {baseline}'s, in points"
+    loss = "validation loss" if cohort.is_pretraining else "loss"
+    what = f"{loss} to {baseline}'s" if cohort.task is None else f"score to {baseline}'s, in points"
     apart = [(name, d) for name, d in compared if d.excludes_zero and not d.is_shown]
     shown = [f"{name} {_measured(cohort, d)}" for name, d in compared if d.is_shown]
     uncorrected = [f"{name} {_measured(cohort, d)}" for name, d in apart if d.n >= ENOUGH_PAIRS]

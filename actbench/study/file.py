@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from actbench.config import FinetuneSettings, Recipe
+from actbench.analysis.claims import Claim
+from actbench.config import Recipe
 from actbench.config.placement import short_name
 from actbench.config.resolve import Source, merge, override_source, read_chain, recipe_from, validate
-from actbench.config.schema import Section
+from actbench.config.section import Section, Several
 from actbench.errors import BadInput, Problem, nearest
-
-
-class ProbesFollowUp(Section):
-    """Fine-tune each BERT on the built-in stand-in tasks, with each of these seeds."""
-
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-    settings: FinetuneSettings = FinetuneSettings()
+from actbench.study.follow_ups import HUB, KNOWN_TASKS, FinetuneFollowUp, FollowUp
 
 
 class Experiment(Section):
@@ -28,7 +24,7 @@ class Experiment(Section):
 
     recipe: str  # relative to the study file
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]]  # dotted recipe key: values
-    probes: ProbesFollowUp | None = None
+    follow_ups: Several[FollowUp] = ()  # what to do with each run
 
 
 class Study(Section):
@@ -37,16 +33,17 @@ class Study(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,60}$")]
     title: str
     about: str = ""
+    claim: Claim | None = None  # what is to be shown, stated before the runs
     baseline: str = "gelu"  # the activation the others are compared to
     experiments: Annotated[list[Experiment], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One pre-training run of a study, and its follow-up."""
+    """One pre-training run of a study, and its follow-ups."""
 
     recipe: Recipe
-    probes: ProbesFollowUp | None
+    follow_ups: tuple[FollowUp, ...]
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,13 @@ def load_study(path: Path) -> LoadedStudy:
                 axis_place = source.place(f"experiments.{i}.axes.{key}")
                 merged = merge(merged, override_source(key, value, axis_place))
             jobs += _job(merged, experiment, problems)
-        made = jobs[before:]
-        if experiment.probes and any(job.recipe.model.family != "bert" for job in made):
-            key = f"experiments.{i}.probes"
-            problems.append(Problem("only a BERT can be fine-tuned", source.place(key), key))
-        used = {short_name(job.recipe.model.activation.name) for job in made}
+        made = [job.recipe for job in jobs[before:]]
+        problems += _follow_up_problems(source, i, experiment, made)
+        used = {short_name(recipe.model.activation.name) for recipe in made}
         if made and short_name(study.baseline) not in used:
             message = f"no run of experiment {i + 1} has the baseline's activation, '{study.baseline}'"
             problems.append(Problem(message, place, f"experiments.{i}", nearest(study.baseline, sorted(used))))
+    problems += _claim_problems(source, study, [job.recipe for job in jobs])
     if problems:
         raise BadInput(list(dict.fromkeys(problems)))
     return LoadedStudy(study, jobs)
@@ -97,10 +93,56 @@ def _combinations(experiment: Experiment) -> list[dict[str, Any]]:
 
 def _job(source: Source, experiment: Experiment, problems: list[Problem]) -> list[Job]:
     try:
-        return [Job(recipe_from(source), experiment.probes)]
+        return [Job(recipe_from(source), experiment.follow_ups)]
     except BadInput as error:
         problems += error.problems
         return []
+
+
+def _follow_up_problems(source: Source, i: int, experiment: Experiment, made: Sequence[Recipe]) -> Iterator[Problem]:
+    """What cannot be done with the experiment's runs."""
+    for j, follow_up in enumerate(experiment.follow_ups):
+        key = f"experiments.{i}.follow_ups.{j}"
+        if not isinstance(follow_up, FinetuneFollowUp):
+            continue
+        if any(recipe.model.family != "bert" for recipe in made):
+            yield Problem("only a BERT can be fine-tuned", source.place(key), key)
+        known = KNOWN_TASKS[follow_up.finetune]
+        for name in follow_up.task_names:
+            if name not in known:
+                place = source.place(f"{key}.tasks")
+                yield Problem(f"unknown task '{name}'", place, f"{key}.tasks", nearest(name, known))
+        data = follow_up.data
+        if data not in (None, HUB) and not Path(str(data)).is_dir():
+            yield Problem(f"no such folder: {data}", source.place(f"{key}.data"), f"{key}.data")
+
+
+def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> Iterator[Problem]:
+    """What the claim speaks of and the study does not run."""
+    claim = study.claim
+    if claim is None or not recipes:
+        return
+    activations = {short_name(recipe.model.activation.name) for recipe in recipes}
+    if not any(claim.activation.startswith(name) for name in activations):  # a label may tell more than the name
+        message = f"no run has the claim's activation, '{claim.activation}'"
+        yield Problem(
+            message, source.place("claim.activation"), "claim.activation", _near(claim.activation, activations)
+        )
+    models = {recipe.name for recipe in recipes}
+    if claim.model is not None and claim.model not in models:
+        message = f"no run has the claim's model, '{claim.model}'"
+        yield Problem(message, source.place("claim.model"), "claim.model", _near(claim.model, models))
+    follow_ups = [follow_up for experiment in study.experiments for follow_up in experiment.follow_ups]
+    tasks = {
+        name for follow_up in follow_ups if isinstance(follow_up, FinetuneFollowUp) for name in follow_up.task_names
+    }
+    if claim.task is not None and claim.task not in tasks:
+        message = f"no run is fine-tuned on the claim's task, '{claim.task}'"
+        yield Problem(message, source.place("claim.task"), "claim.task", _near(claim.task, tasks))
+
+
+def _near(word: str, known: set[str]) -> str:
+    return nearest(word, sorted(known))
 
 
 def _placed(problem: Problem, place: str, key: str) -> Problem:

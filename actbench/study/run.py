@@ -1,179 +1,137 @@
-"""Runs a study: one job after the other, each in a process of its own, then the report."""
+"""Runs a study: what is left to do goes to a launcher, follow-ups as what they follow is finished; then the report."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import contextlib
 import signal
-import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actbench.data.probes import probes_for
-from actbench.errors import ActbenchError, Interrupted
-from actbench.evaluation.load import recipe_of
-from actbench.report.page import write_report
-from actbench.store import Run
-from actbench.study.file import Job, LoadedStudy, ProbesFollowUp
-from actbench.training.finetune_plan import FinetunePlan, plan_finetuning
-from actbench.training.plan import plan
+from actbench.errors import BadInput, Interrupted
+from actbench.report.page import StudyText, write_report
+from actbench.store import Run, claim
+from actbench.study.graph import Graph
+from actbench.study.launchers import Launcher
+from actbench.study.tasks import Task
 
 Say = Callable[[str], None]
-
-# The server imports these once and forks a clean process for each job: no job pays for imports, none sees another's
-# memory, threads or compiled code.
-PRELOADED = ["actbench.training.pretrain", "actbench.training.finetune"]
 
 
 @dataclass
 class Outcome:
-    """What became of a study's runs."""
+    """What became of a study's runs. `report` is None while no run is finished."""
 
-    report: Path
+    report: Path | None
     finished: int = 0
     failed: dict[str, str] = field(default_factory=dict)  # run: reason
 
     def facts(self) -> dict[str, Any]:
         """JSON data."""
-        return {"report": str(self.report), "finished": self.finished, "failed": self.failed}
+        report = None if self.report is None else str(self.report)
+        return {"report": report, "finished": self.finished, "failed": self.failed}
 
 
-def run_study(loaded: LoadedStudy, runs: Path, say: Say) -> Outcome:
-    """Trains what is not finished yet, in order, and writes the report into `runs`/<study name>.
+def run_study(graph: Graph, launcher: Launcher, say: Say, *, retry: bool = False) -> Outcome:
+    """Does what is left of a study and writes its report. What is finished is found by its content, and not repeated.
 
-    A failed run does not stop the others. Raises Interrupted when the user stops it; calling again goes on.
+    A failed run stops no other; its reason is kept, and only `retry` tries it again. Raises Interrupted when the user
+    stops it: what was being trained has then saved its state, and calling again goes on.
     """
-    study = loaded.study
-    outcome = Outcome(runs / study.name / "report.html")
-    finished: list[Run] = []
-    for number, job in enumerate(loaded.jobs, start=1):
-        planned = plan(job.recipe, runs, _quiet(say))
-        run = Run(planned.folder)
-        if run.manifest is None:
-            say(f"[{number}/{len(loaded.jobs)}] {run.id}")
-            reason = _in_process(_pretrain, job, runs)
-            run = Run(planned.folder)
-            if run.manifest is None:
-                outcome.failed[run.id] = reason
-                say(f"{run.id} failed: {reason}")
-                continue
-        finished.append(run)
-        if job.probes:
-            finished += _follow_up(run, job.probes, runs, outcome)
-    outcome.finished = len(finished)
-    if finished:
-        say(f"writing {outcome.report}")
-        write_report(outcome.report.parent, study.title, study.about, finished, study.baseline)
-    return outcome
+    with _stoppable():
+        try:
+            unrecorded = _Scheduler(graph, launcher, say, retry).carry_out()
+        except BaseException as error:
+            launcher.stop(error.signal_number if isinstance(error, Interrupted) else signal.SIGTERM)
+            raise
+    report, finished = report_study(graph, say)
+    return Outcome(report, finished, {**unrecorded, **graph.failed()})
 
 
-def _follow_up(run: Run, probes: ProbesFollowUp, runs: Path, outcome: Outcome) -> list[Run]:
-    """Fine-tunes a finished run; notes what failed in `outcome` and returns what finished."""
-    plans = _probe_plans(run, probes, runs)
-    reason = ""
-    if not all(planned.run.manifest for planned in plans):
-        reason = _in_process(_finetune, run.folder, probes, runs)
-    done = [planned.run for planned in plans if planned.run.manifest]
-    for planned in plans:
-        if planned.run.manifest is None:
-            outcome.failed[planned.run.id] = planned.run.failure or reason or "not reached"
-    return done
+def report_study(graph: Graph, say: Say) -> tuple[Path | None, int]:
+    """Writes the report of what is finished, and returns its page, if any, and how many runs it is of."""
+    study, finished = graph.study, graph.finished()
+    if not finished:
+        return None, 0
+    report = graph.folder / "report.html"
+    say(f"writing {report}")
+    write_report(graph.folder, StudyText(study.title, study.about, study.claim), finished, study.baseline)
+    return report, len(finished)
 
 
-def _probe_plans(run: Run, probes: ProbesFollowUp, runs: Path) -> list[FinetunePlan]:
-    tasks = probes_for(recipe_of(run)).values()
-    return plan_finetuning(run, tasks, probes.seeds, probes.settings, runs)
+class _Scheduler:
+    """Submits what can be done, and what that makes possible as it ends."""
+
+    def __init__(self, graph: Graph, launcher: Launcher, say: Say, retry: bool):
+        self.graph, self.launcher, self.say, self.retry = graph, launcher, say, retry
+        self.unrecorded: dict[str, str] = {}  # why what another process holds could not be done
+
+    def carry_out(self) -> dict[str, str]:
+        """Returns once nothing can be done any more: the runs that are not there and did not fail, and why."""
+        nodes = {node.run.id: node for node in self.graph.nodes}
+        tasks = [task for node in nodes.values() for task in self.graph.next_tasks(node, retry=self.retry)]
+        waiting = sum(len(nodes[task.run_ids[0]].follow_ups) for task in tasks if task.recipe)
+        total, done = len(tasks) + waiting, 0
+        self.say(f"finished runs: {len(self.graph.finished())}; tasks to do: {total}")
+        self.launcher.submit(tasks)
+        open_tasks = len(tasks)
+        while open_tasks:
+            for task, reason in self.launcher.ended():
+                open_tasks, done = open_tasks - 1, done + 1
+                self.say(f"[{done}/{total}] {task.title}: {self._judge(task, reason)}")
+                if task.recipe and Run(self.graph.runs / task.run_ids[0]).manifest is not None:
+                    following = self.graph.next_tasks(nodes[task.run_ids[0]], retry=self.retry)
+                    self.launcher.submit(following)
+                    open_tasks += len(following)
+        return self.unrecorded
+
+    def _judge(self, task: Task, reason: str) -> str:
+        """What became of a task's runs, in words, once the failures among them are kept."""
+        runs = [Run(self.graph.runs / run_id) for run_id in task.run_ids]
+        failed = [run for run in runs if run.manifest is None]
+        for run in failed:
+            if run.status != "failed":
+                self._keep(run, reason or "it ended without a result")
+        if failed:
+            why = failed[0].failure or self.unrecorded.get(failed[0].id, "")
+            return f"failed: {why}" if len(runs) == 1 else f"{len(failed)} of {len(runs)} failed: {why}"
+        return _result(runs)
+
+    def _keep(self, run: Run, reason: str) -> None:
+        """Records in the run's folder why it failed, unless another process is at it."""
+        try:
+            with claim(run.folder) as writer:
+                writer.fail(reason)
+        except BadInput as error:
+            self.unrecorded[run.id] = str(error)
 
 
-def _pretrain(job: Job, runs: Path) -> None:
-    from actbench.training.pretrain import pretrain
-
-    pretrain(plan(job.recipe, runs, _silent), resume=True, say=_silent)
-
-
-def _finetune(parent: Path, probes: ProbesFollowUp, runs: Path) -> None:
-    from actbench.training.finetune import finetune
-
-    for _ in finetune(_probe_plans(Run(parent), probes, runs), _tell):
-        pass
+def _result(runs: list[Run]) -> str:
+    """What finished runs came to."""
+    if len(runs) > 1:
+        return f"{len(runs)} runs finished"
+    summary = runs[0].summary
+    if "validation_loss" in summary:
+        return f"validation loss {summary['validation_loss']:.4f} after {summary['seconds']:.0f} s"
+    headline = summary["headline"]
+    return f"{headline['metric']} {headline['value']:.4f}"
 
 
-def _in_process(work: Callable[..., None], *arguments: Any) -> str:
-    """Runs `work` in a new process. Returns why it failed, or nothing. Raises Interrupted when it was stopped."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_guarded, args=(sender, work, arguments))
-    stops: list[int] = []
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGINT and SIGTERM raise Interrupted in the body, unless ignored, as under nohup; a second one ends at once."""
 
     def stop(number: int, frame: Any) -> None:
-        stops.append(number)
-        process.terminate()  # the job saves its state and ends
+        signal.signal(number, signal.SIG_DFL)
+        raise Interrupted(number, "study stopped; the same command goes on from here")
 
-    process.start()
-    sender.close()
-    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in former.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
-        reason = _message(process, receiver)
-        process.join()
+        yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-    if stops:
-        raise Interrupted(stops[0], "study stopped; the same command goes on from here")
-    if process.exitcode and not reason:
-        reason = f"the process ended with {_ended_by(process.exitcode)}"
-    return reason
-
-
-def _message(process: Any, receiver: Any) -> str:
-    """What the job has to say before it ends: why it failed, or nothing."""
-    while process.is_alive() and not receiver.poll(0.2):
-        pass
-    try:
-        return str(receiver.recv()) if receiver.poll(0) else ""
-    except EOFError:  # it ended without a word
-        return ""
-
-
-def _guarded(sender: Any, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the study passes it on as SIGTERM
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        work(*arguments)
-    except Interrupted as error:
-        raise SystemExit(error.exit_code) from None
-    except ActbenchError as error:
-        sender.send(str(error))
-        raise SystemExit(error.exit_code) from None
-    except Exception as error:
-        sender.send(f"{type(error).__name__}: {error}")
-        raise
-
-
-def _end_with_parent() -> None:
-    """A job outlives no study: should that be killed, the job saves and stops."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _ended_by(exit_code: int) -> str:
-    return f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
-
-
-def _quiet(say: Say) -> Say:
-    """Only what takes time is worth a line: 'packing ...' and its like, not what was found ready."""
-    return lambda message: say(message) if "packing" in message else None
-
-
-def _tell(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def _silent(message: str) -> None:
-    pass

@@ -64,7 +64,7 @@ def plan_finetuning(
         raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
     tasks, plans = list(tasks), []
     for data in tasks:
-        _check_size(data, settings)
+        check_size(data, settings)
     for data, seed in itertools.product(tasks, list(seeds)):
         size = settings.train_size or "all"
         hashed = identity_hash(_identity(parent, data, settings, seed))
@@ -85,7 +85,8 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
     }
 
 
-def _check_size(data: TaskData, settings: FinetuneSettings) -> None:
+def check_size(data: TaskData, settings: FinetuneSettings) -> None:
+    """Raises BadInput when a task has too few examples for the settings' train size."""
     N, available = settings.train_size, len(data.train)
     if N is not None and available < 2 * N:
         raise BadInput(

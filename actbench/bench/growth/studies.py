@@ -17,14 +17,14 @@ from actbench.store.atomic import write_json
 
 MODULE = "actbench"
 STEPS = 20
-RUN_BEGINS, REPORT_BEGINS = re.compile(r"\[\d+/\d+\] "), re.compile(r"writing .*report\.html$")
+RUNS_BEGIN, REPORT_BEGINS = re.compile(r"finished runs: \d+; tasks to do: \d+$"), re.compile(r"writing .*report\.html$")
 
 
 @dataclass(frozen=True)
 class StudyPoint:
     """A study of so many runs, in seconds.
 
-    whole: of the command. start: until the first run begins. a_run: from the beginning of one to the next, the mean.
+    whole: of the command. start: until the first run begins. a_run: from then to the report, divided by the runs.
     first_step, other_steps: of that, training, the mean over the runs. report: from the last run to the end.
     """
 
@@ -125,15 +125,15 @@ def measure(study: Path, runs: int, folder: Path, environment: Mapping[str, str]
 
 def _point(runs: int, lines: Sequence[Line], steps: Sequence[Sequence[float]]) -> StudyPoint:
     """From what the command said when, and the seconds of training after each step of each run."""
-    begins = [line.seconds for line in lines if RUN_BEGINS.match(line.text)]
+    begin = next(line.seconds for line in lines if RUNS_BEGIN.match(line.text))
     report = next(line.seconds for line in lines if REPORT_BEGINS.match(line.text))
     whole = lines[-1].seconds
     first_step = mean(seconds[0] for seconds in steps)
     return StudyPoint(
         runs=runs,
         whole=whole,
-        start=begins[0],
-        a_run=(report - begins[0]) / runs,
+        start=begin,
+        a_run=(report - begin) / runs,
         first_step=first_step,
         other_steps=mean(seconds[-1] for seconds in steps) - first_step,
         report=whole - report,

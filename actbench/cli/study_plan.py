@@ -1,0 +1,55 @@
+"""`actbench study plan`: what a study will take, before anything of it starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actbench.cli.common import RUNS, JsonOption, RunsOption, StudyArgument, print_json, say
+
+if TYPE_CHECKING:
+    from actbench.study.estimate import Estimate, StudyEstimate
+
+
+def plan(file: StudyArgument, runs: RunsOption = RUNS, as_json: JsonOption = False) -> None:
+    """Show a study's runs, and how many tokens, hours and bytes they will take on this machine. Trains nothing.
+
+    Example: actbench study plan recipes/studies/reproduce.yaml
+    """
+    from actbench.study import open_study
+    from actbench.study.estimate import estimate
+
+    found = estimate(open_study(file, runs, say))
+    if as_json:
+        print_json(found.facts())
+        return
+    from actbench.cli.show import print_rows
+
+    print_rows(["run", "state", "runs", "tokens", "minutes", "disk", "time"], [_row(part) for part in found.parts])
+    print(f"\n{_sum(found)}")
+    print("\n".join(f"- {sentence}" for sentence in found.basis))
+
+
+def _row(part: Estimate) -> list[str]:
+    from actbench.cli.show import readable
+
+    left = part.runs - part.finished
+    return [
+        part.title,
+        part.state,
+        f"{part.finished}/{part.runs}",
+        f"{part.tokens:,}" if part.tokens else "-",
+        f"{part.seconds / 60:,.1f}" if left else "-",
+        readable("disk_bytes", part.disk_bytes) if left else "-",
+        part.basis,
+    ]
+
+
+def _sum(found: StudyEstimate) -> str:
+    from actbench.cli.show import readable
+
+    hours = found.seconds / 3600
+    time = f"{hours:,.1f} hours" if hours >= 1 else f"{found.seconds / 60:.0f} minutes"
+    return (
+        f"{found.runs} runs, {found.finished} of them finished. To do: {found.tokens:,} tokens, "
+        f"about {time}, {readable('disk_bytes', found.disk_bytes)} of disk."
+    )

@@ -1,0 +1,61 @@
+"""Which evaluation a call means, and whether it has been made; importing this reads no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from actbench.config.schema import FilesCorpus
+from actbench.data.packing import open_source
+from actbench.errors import BadInput, Problem
+from actbench.store import Run, identity_hash
+
+HELD_OUT = "held-out documents"
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """One pre-trained run, and the text to measure it on: files, or None for its own held-out documents.
+
+    `text_hash` stands for all that is measured on.
+    """
+
+    parent: Run
+    files: tuple[str, ...] | None
+    text_hash: str
+    folder: Path
+
+    @property
+    def run(self) -> Run:
+        """The run this plan leads to, finished or not."""
+        return Run(self.folder)
+
+    @property
+    def text(self) -> str:
+        """What the text is called."""
+        return ", ".join(self.files) if self.files else HELD_OUT
+
+
+def plan_perplexity(parent: Run, files: list[str] | None, runs: Path) -> EvaluationPlan:
+    """The plan to measure a finished run's perplexity. Raises BadInput when the run or a file cannot be used."""
+    if parent.kind != "pretrain":
+        raise BadInput(Problem(f"{parent.id} is not a pre-training run", hint="perplexity is measured of one"))
+    if parent.manifest is None:
+        raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
+    if files:
+        text_hash = identity_hash({"text": open_source(FilesCorpus(source="files", files=files), _silent).key})
+    else:
+        text_hash = parent.info["data"]["hash"]
+    identity = {
+        "kind": "evaluate",
+        "parent": {name: parent.manifest["files"][name] for name in ("model.safetensors", "tokenizer.json")},
+        "measure": "perplexity",
+        "text": text_hash,
+        "held_out": not files,
+    }
+    folder = runs / f"{parent.id}-perplexity-{identity_hash(identity)}"
+    return EvaluationPlan(parent, tuple(files) if files else None, text_hash, folder)
+
+
+def _silent(message: str) -> None:
+    pass

@@ -1,0 +1,176 @@
+"""What a study will take on this machine, before anything of it starts: tokens, hours and disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from actbench.data.documents import expand
+from actbench.data.tasks import TaskData
+from actbench.study.follow_ups import EvaluateFollowUp, FinetuneFollowUp, FollowUp, tasks_of
+from actbench.study.graph import Graph, Node
+from actbench.study.speed import COMPILED, COMPILING_S, UNCOMPILED, Speeds
+from actbench.study.status import Progress, State, status
+from actbench.training.plan import Plan
+
+FORWARD = 1 / 3  # of a training step's time
+BYTES_A_PARAMETER = 16  # the weights, and the checkpoint's weights and two moments, in fp32
+SMALL_RUN_BYTES = 400_000  # a fine-tuning's or an evaluation's files
+TOKENS_A_WORD, BYTES_A_TOKEN = 1.5, 4
+LOOKED_AT = 200  # examples of a task, for their length
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A pre-training run or a follow-up of one. Tokens, to pre-train on, seconds and bytes are of what is left to do.
+
+    `basis` says what the seconds come from.
+    """
+
+    title: str
+    state: State
+    runs: int
+    finished: int
+    tokens: int
+    seconds: float
+    disk_bytes: int
+    basis: str
+
+    def facts(self) -> dict[str, Any]:
+        """JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class StudyEstimate:
+    """All of a study, and how the seconds were arrived at, in sentences."""
+
+    parts: tuple[Estimate, ...]
+    basis: tuple[str, ...]
+
+    @property
+    def runs(self) -> int:
+        """Runs of all kinds."""
+        return sum(part.runs for part in self.parts)
+
+    @property
+    def finished(self) -> int:
+        """Of them, finished."""
+        return sum(part.finished for part in self.parts)
+
+    @property
+    def tokens(self) -> int:
+        """Left to train on."""
+        return sum(part.tokens for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        """Of all that is left, whatever the number of jobs that share the cores."""
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def disk_bytes(self) -> int:
+        """That what is left will take."""
+        return sum(part.disk_bytes for part in self.parts)
+
+    def facts(self) -> dict[str, Any]:
+        """JSON data."""
+        return {
+            "runs": self.runs,
+            "finished": self.finished,
+            "tokens": self.tokens,
+            "hours": self.seconds / 3600,
+            "disk_bytes": self.disk_bytes,
+            "basis": list(self.basis),
+            "parts": [part.facts() for part in self.parts],
+        }
+
+
+def estimate(graph: Graph) -> StudyEstimate:
+    """Looks at the store, and measures the machine's peak where no finished run tells how fast a model is."""
+    speeds = Speeds(graph.runs)
+    lines = iter(status(graph))
+    parts = []
+    for node in graph.nodes:
+        parts.append(_pretraining(node.plan, next(lines), speeds))
+        parts += [_follow_up(node, follow_up, next(lines), speeds) for follow_up in node.follow_ups]
+    return StudyEstimate(tuple(parts), tuple(_sentences(parts, speeds)))
+
+
+def _pretraining(plan: Plan, line: Progress, speeds: Speeds) -> Estimate:
+    if line.state == "finished":
+        return Estimate(line.title, line.state, 1, 1, 0, 0.0, 0, "finished")
+    recipe, speed = plan.recipe, speeds.of(plan)
+    size = BYTES_A_PARAMETER * int(plan.model["parameters"])
+    if recipe.budget.minutes is not None:
+        seconds = 60 * recipe.budget.minutes
+        tokens = int(seconds * speed.tokens_per_second)
+        return Estimate(line.title, line.state, 1, 0, tokens, seconds, size, "its budget")
+    assert recipe.total_steps is not None
+    steps = recipe.total_steps - line.done
+    validations = math.ceil(steps / recipe.validation.every_steps)
+    tokens = steps * recipe.tokens_per_step
+    validated = validations * min(recipe.validation.sequences, len(plan.validation)) * recipe.batch.length
+    seconds = speed.once_seconds + (tokens + FORWARD * validated) / speed.tokens_per_second
+    return Estimate(line.title, line.state, 1, 0, tokens, seconds, size, speed.basis)
+
+
+def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) -> Estimate:
+    left = follow_up.n_runs - line.done
+    if not left:
+        return Estimate(line.title, line.state, follow_up.n_runs, line.done, 0, 0.0, 0, "finished")
+    if isinstance(follow_up, EvaluateFollowUp):
+        seconds, basis = _evaluation_seconds(node.plan, follow_up, speeds)
+    else:
+        each = [
+            _finetuning_seconds(node.plan, data, follow_up, speeds) for data in tasks_of(follow_up, node.plan.recipe)
+        ]
+        seconds = left * fmean(seconds for seconds, _ in each)
+        basis = min(basis for _, basis in each)
+    return Estimate(line.title, line.state, follow_up.n_runs, line.done, 0, seconds, left * SMALL_RUN_BYTES, basis)
+
+
+def _evaluation_seconds(plan: Plan, follow_up: EvaluateFollowUp, speeds: Speeds) -> tuple[float, str]:
+    if follow_up.files is None:
+        tokens = plan.tokens.facts["splits"]["validation"]["tokens"]
+    else:
+        tokens = sum(path.stat().st_size for path in expand(follow_up.files)) / BYTES_A_TOKEN
+    speed = speeds.of(plan)
+    return FORWARD * tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
+
+
+def _finetuning_seconds(plan: Plan, data: TaskData, follow_up: FinetuneFollowUp, speeds: Speeds) -> tuple[float, str]:
+    """Of one run on one task: as measured, or from the speed of pre-training."""
+    measured = speeds.finetuning_seconds(plan, data.task.name, follow_up)
+    if measured is not None:
+        return measured, "measured"
+    settings, speed = follow_up.settings, speeds.of(plan)
+    words = fmean(len(f"{example.text_a} {example.text_b or ''}".split()) for example in data.train[:LOOKED_AT])
+    length = min(settings.length, plan.recipe.batch.length, TOKENS_A_WORD * words + 3)
+    learnt = settings.train_size or 0.75 * len(data.train)
+    selected = settings.train_size or 0.25 * len(data.train)
+    tested = sum(map(len, data.evaluation.values()))
+    tokens = length * (settings.epochs * (learnt + FORWARD * selected) + FORWARD * tested)
+    return tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
+
+
+def _uncompiled(plan: Plan, tokens_per_second: float) -> float:
+    """The speed of what is never compiled: fine-tuning and evaluation."""
+    return tokens_per_second * UNCOMPILED / COMPILED if plan.hardware.compiled else tokens_per_second
+
+
+def _sentences(parts: list[Estimate], speeds: Speeds) -> Iterator[str]:
+    bases = {part.basis for part in parts}
+    if "measured" in bases:
+        yield "measured: as fast as finished runs of the same model and activation were on this machine."
+    if "measured with another activation" in bases:
+        yield "measured with another activation: as fast as finished runs of the same model were on this machine."
+    for precision, peak in speeds.peaks.items():
+        yield (
+            f"from FLOPs: the model's FLOPs a token at {COMPILED:.0%} (without a compiler {UNCOMPILED:.0%}) of "
+            f"{peak.sentence()} in {precision}, and {COMPILING_S:.0f} s to compile a run's model. No more than a guide."
+        )
+    yield "The hours are those of all cores together, with any number of jobs."

@@ -1,0 +1,135 @@
+"""What a study does with each pre-trained run: fine-tune it on tasks, or measure it on a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from actbench.config import FinetuneSettings, Recipe
+from actbench.config.schema import FilesCorpus
+from actbench.config.section import Section, Several
+from actbench.data import glue, probes
+from actbench.data.packing import open_source
+from actbench.data.tasks import TaskData
+from actbench.evaluation.load import recipe_of
+from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
+from actbench.store import Run
+from actbench.training.finetune_plan import FinetunePlan, check_size, plan_finetuning
+
+KNOWN_TASKS = {"probes": list(probes.TASKS), "glue": list(glue.TASKS)}
+HUB = "hub"
+
+Seed = Annotated[int, Field(ge=0)]
+
+
+class FinetuneFollowUp(Section):
+    """Fine-tune each BERT on tasks, with each of these seeds: `probes` are built-in stand-ins, `glue` is GLUE."""
+
+    finetune: Literal["probes", "glue"]
+    seeds: Annotated[Several[Seed], Field(min_length=1)]
+    tasks: Annotated[Several[str], Field(min_length=1)] | None = None  # None: all
+    data: str | None = None  # glue: a folder with its TSV files, relative to the working folder, or hub (the default)
+    settings: FinetuneSettings = FinetuneSettings()
+
+    @model_validator(mode="after")
+    def _probes_need_no_data(self) -> FinetuneFollowUp:
+        if self.finetune == "probes" and self.data is not None:
+            raise ValueError("probes are built in: data is for glue")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What it does, in two words."""
+        return f"finetune {self.finetune}"
+
+    @property
+    def task_names(self) -> list[str]:
+        """The tasks, each once."""
+        return list(dict.fromkeys(self.tasks or KNOWN_TASKS[self.finetune]))
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs it makes of one pre-trained model."""
+        return len(self.task_names) * len(set(self.seeds))
+
+
+class EvaluateFollowUp(Section):
+    """Measure each model's perplexity on a text, or on its own held-out documents."""
+
+    eval: Literal["perplexity"]
+    corpus: str | Annotated[Several[str], Field(min_length=1)] | None = (
+        None  # text files or globs, relative to the working folder
+    )
+
+    @property
+    def title(self) -> str:
+        """What it does, in two words."""
+        return f"eval {self.eval}"
+
+    @property
+    def files(self) -> list[str] | None:
+        """The text's files and globs; None for the held-out documents."""
+        if self.corpus is None:
+            return None
+        return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs it makes of one pre-trained model."""
+        return 1
+
+
+def _kind(data: Any) -> str | None:
+    """Which of the two a mapping describes, by the key that it has."""
+    for key, tag in (("finetune", "fine-tuning"), ("eval", "evaluation")):
+        if key in data if isinstance(data, dict) else hasattr(data, key):
+            return tag
+    return None
+
+
+FollowUp = Annotated[
+    Annotated[FinetuneFollowUp, Tag("fine-tuning")] | Annotated[EvaluateFollowUp, Tag("evaluation")],
+    Discriminator(
+        _kind,
+        custom_error_type="follow_up",
+        custom_error_message="needs a key that says what to do: 'finetune' (probes or glue) or 'eval' (perplexity)",
+    ),
+]
+FollowUpPlan = FinetunePlan | EvaluationPlan
+
+
+def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
+    """The tasks' data for a model pre-trained by `recipe`. Raises BadInput when it cannot be had or is too little."""
+    if follow_up.finetune == "probes":
+        built = probes.probes_for(recipe)
+        found = [built[name] for name in follow_up.task_names]
+    else:
+        found = [_glue(name, follow_up.data or HUB) for name in follow_up.task_names]
+    for data in found:
+        check_size(data, follow_up.settings)
+    return found
+
+
+def check(follow_up: FollowUp, recipe: Recipe) -> None:
+    """Raises BadInput when what it needs for a model pre-trained by `recipe` is not there."""
+    if isinstance(follow_up, FinetuneFollowUp):
+        tasks_of(follow_up, recipe)
+    elif follow_up.files:
+        open_source(FilesCorpus(source="files", files=follow_up.files), lambda _: None)
+
+
+def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpPlan]:
+    """The runs that a follow-up makes of a finished run. Raises BadInput when its data cannot be had."""
+    if isinstance(follow_up, EvaluateFollowUp):
+        return [plan_perplexity(parent, follow_up.files, runs)]
+    tasks = tasks_of(follow_up, recipe_of(parent))
+    return plan_finetuning(parent, tasks, list(dict.fromkeys(follow_up.seeds)), follow_up.settings, runs)
+
+
+@lru_cache(maxsize=9)
+def _glue(name: str, data: str) -> TaskData:
+    return glue.load_glue(name, None if data == HUB else Path(data))

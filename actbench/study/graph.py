@@ -1,0 +1,110 @@
+"""What a study comes to: its pre-training runs, the follow-ups of each, and what is left to do. Read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from actbench.errors import BadInput
+from actbench.store import Run
+from actbench.study.file import LoadedStudy, Study, load_study
+from actbench.study.follow_ups import FollowUp, check, plans_of
+from actbench.study.tasks import Task
+from actbench.training.plan import Plan, plan
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One pre-training run, and what is done with it."""
+
+    plan: Plan
+    follow_ups: tuple[FollowUp, ...]
+
+    @property
+    def run(self) -> Run:
+        """The run as it is now."""
+        return Run(self.plan.folder)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A study's runs under the folder `runs`, each once, whatever the experiments it is part of."""
+
+    study: Study
+    nodes: tuple[Node, ...]
+    runs: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's own files are."""
+        return self.runs / self.study.name
+
+    def follow_up_runs(self, node: Node, follow_up: FollowUp) -> list[Run]:
+        """The runs of a finished node's follow-up, as they are now. Raises BadInput when its data cannot be had."""
+        return [planned.run for planned in plans_of(node.run, follow_up, self.runs)]
+
+    def finished(self) -> list[Run]:
+        """All finished runs, follow-ups after what they follow."""
+        return [run for run in self.known() if run.manifest is not None]
+
+    def known(self) -> Iterator[Run]:
+        """All runs whose names are known: those of a follow-up only once its parent is finished."""
+        for node in self.nodes:
+            run = node.run
+            yield run
+            for follow_up in node.follow_ups if run.manifest is not None else ():
+                yield from self.follow_up_runs(node, follow_up)
+
+    def failed(self) -> dict[str, str]:
+        """Why each failed run did."""
+        return {run.id: run.failure for run in self.known() if run.status == "failed"}
+
+    def next_tasks(self, node: Node, *, retry: bool) -> list[Task]:
+        """What can be done for a node now: train it or, once it is finished, its follow-ups. Failed runs by `retry`."""
+        run = node.run
+        if run.manifest is None:
+            return [Task(f"pretrain {run.id}", (run.id,), recipe=node.plan.recipe)] if _open(run, retry) else []
+        tasks = []
+        for follow_up in node.follow_ups:
+            ids = tuple(found.id for found in self.follow_up_runs(node, follow_up) if _open(found, retry))
+            if ids:
+                tasks.append(Task(f"{follow_up.title} {run.id}", ids, parent=run.id, follow_up=follow_up))
+        return tasks
+
+
+def open_study(path: Path, runs: Path, say: Say) -> Graph:
+    """Reads a study file and plans its runs. Raises BadInput for all that is wrong with it or cannot be run here."""
+    return plan_graph(load_study(path), runs, say)
+
+
+def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
+    """Prepares every run's tokens and every follow-up's data. Raises BadInput for all that cannot be run here."""
+    follow_ups: dict[Path, dict[FollowUp, None]] = {}
+    plans: dict[Path, Plan] = {}
+    problems = []
+    for job in loaded.jobs:
+        try:
+            planned = plan(job.recipe, runs, _quiet(say))
+            for follow_up in job.follow_ups:
+                check(follow_up, job.recipe)
+        except BadInput as error:
+            problems += error.problems
+            continue
+        plans.setdefault(planned.folder, planned)
+        follow_ups.setdefault(planned.folder, {}).update(dict.fromkeys(job.follow_ups))
+    if problems:
+        raise BadInput(list(dict.fromkeys(problems)))
+    nodes = tuple(Node(planned, tuple(follow_ups[folder])) for folder, planned in plans.items())
+    return Graph(loaded.study, nodes, runs)
+
+
+def _quiet(say: Say) -> Say:
+    """Only what takes time is worth a line: 'packing ...' and its like, not what was found ready."""
+    return lambda message: say(message) if "packing" in message else None
+
+
+def _open(run: Run, retry: bool) -> bool:
+    return run.manifest is None and (retry or run.status != "failed")

@@ -1,0 +1,51 @@
+"""Where a study's tasks are done. A launcher is one file in this folder, chosen by its name, with `open_launcher`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from actbench.errors import BadInput, Problem, nearest
+from actbench.study.tasks import Task
+
+
+class Launcher(Protocol):
+    """Does tasks somewhere, several at once. What became of a task's runs is read from the store, not from here."""
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Starts the tasks, or queues them, and returns at once."""
+
+    def ended(self) -> list[tuple[Task, str]]:
+        """Waits until at least one submitted task has ended: each with why it failed, or "". Nothing: none is left."""
+
+    def stop(self, signal_number: int) -> None:
+        """Stops all tasks and returns when each has saved its state and ended; those queued never start."""
+
+
+def launcher_names() -> list[str]:
+    """The launchers there are."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def open_launcher(name: str, runs: Path, folder: Path, options: Mapping[str, str]) -> Launcher:
+    """The launcher called `name`, its own files in the study's `folder`.
+
+    Raises BadInput for an unknown name or option, and where what the launcher needs is not there.
+    """
+    if name not in launcher_names():
+        raise BadInput(Problem(f"unknown launcher '{name}'", "--launcher", hint=nearest(name, launcher_names())))
+    module = importlib.import_module(f"{__name__}.{name}")
+    opened: Launcher = module.open_launcher(runs, folder, dict(options))
+    return opened
+
+
+def check_options(options: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raises BadInput for every option that is not among the `known`."""
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise BadInput(
+            [Problem(f"unknown option '{option}'", "--launcher-set", hint=nearest(option, known)) for option in unknown]
+        )

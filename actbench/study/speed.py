@@ -1,0 +1,131 @@
+"""How fast this machine trains a model: as finished runs measured it, or from FLOPs where there are none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from actbench.bench.step.peak import Peak, measured_peak
+from actbench.store import Run, environment
+from actbench.store.index import Record, records
+from actbench.study.follow_ups import FinetuneFollowUp
+from actbench.training.hardware import Hardware
+from actbench.training.plan import Plan
+
+# Shares of the matrix-product peak that a step reaches: 40 and 49 % were measured for the nano recipes on two cores
+# (docs/performance.md); uncompiled steps took 1.9 times as long (docs/log.md).
+COMPILED, UNCOMPILED = 0.4, 0.2
+COMPILING_S = 30.0  # until the first compiled step is done, where no run has told
+
+Basis = Literal["measured", "measured with another activation", "from FLOPs"]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What training a model takes: seconds once, and tokens a second; and how that is known."""
+
+    tokens_per_second: float
+    once_seconds: float
+    basis: Basis
+
+
+class Speeds:
+    """Looks speeds up among the finished runs under `runs` that this machine made.
+
+    A CPU's threads are taken to be equally fast however many a run has, so all of them do as much with any number of
+    jobs.
+    """
+
+    def __init__(self, runs: Path):
+        self.peaks: dict[str, Peak] = {}  # that were measured, by precision
+        self._runs = runs
+        self._known: dict[str, Speed] = {}
+
+    def of(self, plan: Plan) -> Speed:
+        """The speed of a planned run: the median of runs like it, with its activation or else with any."""
+        key = json.dumps([_size(plan), _model(plan)])
+        if key not in self._known:
+            self._known[key] = self._measured(plan) or self._from_flops(plan)
+        return self._known[key]
+
+    def finetuning_seconds(self, plan: Plan, task: str, follow_up: FinetuneFollowUp) -> float | None:
+        """The median of what finished fine-tunings like this one took; None where there are none."""
+        settings = follow_up.settings.model_dump(mode="json", exclude={"activation_lr"})
+        found = []
+        for record in self._finished:
+            if (
+                record.facts["kind"] == "finetune"
+                and record.facts["task"] == task
+                and _recorded_size(record) == _size(plan)
+            ):
+                run = Run(record.folder)
+                used = {key: value for key, value in run.info["finetune"].items() if key != "activation_lr"}
+                if used == settings and (gain := self._gain(run, plan.hardware, ("device",))):
+                    found.append(run.summary["seconds"] / gain)
+        return median(found) if found else None
+
+    @cached_property
+    def _finished(self) -> list[Record]:
+        return [record for record in records(self._runs)[0] if record.status == "finished"]
+
+    @cached_property
+    def _environment(self) -> dict[str, Any]:
+        return environment()
+
+    def _measured(self, plan: Plan) -> Speed | None:
+        rates: dict[bool, list[float]] = {True: [], False: []}  # by whether the activation is the same
+        onces: dict[bool, list[float]] = {True: [], False: []}
+        for record in self._finished:
+            if record.facts["kind"] != "pretrain" or _recorded_size(record) != _size(plan):
+                continue
+            run = Run(record.folder)
+            summary, gain = run.summary, self._gain(run, plan.hardware, ("device", "precision", "compiled"))
+            if gain and summary["tokens_per_second"]:
+                alike = run.info["recipe"]["model"] == _model(plan)
+                rates[alike].append(summary["tokens_per_second"] * gain)
+                onces[alike].append(max(0.0, summary["seconds"] - summary["tokens"] / summary["tokens_per_second"]))
+        if rates[True]:
+            return Speed(median(rates[True]), median(onces[True]), "measured")
+        if rates[False]:
+            return Speed(median(rates[False]), median(onces[False]), "measured with another activation")
+        return None
+
+    def _gain(self, run: Run, hardware: Hardware, alike: tuple[str, ...]) -> float:
+        """How many times as many threads there are now as the run had; 0 when another machine or device made it."""
+        was, now = run.info["hardware"], hardware.facts()
+        machine = run.info["environment"]
+        if any(machine.get(key) != self._environment[key] for key in ("processor", "cores")):
+            return 0.0
+        if any(was.get(key) != now[key] for key in alike):
+            return 0.0
+        return now["threads"] / was["threads"] if now["device"] == "cpu" else 1.0
+
+    def _from_flops(self, plan: Plan) -> Speed:
+        hardware = plan.hardware
+        if hardware.precision not in self.peaks:
+            self.peaks[hardware.precision] = measured_peak(hardware.precision, hardware.device)
+        share = COMPILED if hardware.compiled else UNCOMPILED
+        rate = share * self.peaks[hardware.precision].flops / plan.model["flops_per_token"]
+        return Speed(rate, COMPILING_S if hardware.compiled else 0.0, "from FLOPs")
+
+
+def _model(plan: Plan) -> dict[str, Any]:
+    return plan.recipe.model.model_dump(mode="json")
+
+
+def _size(plan: Plan) -> list[dict[str, Any]]:
+    """All that decides a step's size: the model, but for its activations, and the batch."""
+    return [_without_activations(_model(plan)), plan.recipe.batch.model_dump(mode="json")]
+
+
+def _recorded_size(record: Record) -> list[dict[str, Any]]:
+    recipe = next(iter(record.sections))
+    return [_without_activations(recipe.get("model", {})), recipe.get("batch", {})]
+
+
+def _without_activations(model: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in model.items() if key not in ("activation", "activation_overrides")}

@@ -1,0 +1,103 @@
+"""How far a study is: a line for each pre-training run and each follow-up, as the store has them now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from actbench.config import Recipe
+from actbench.store import Run
+from actbench.study.follow_ups import FollowUp
+from actbench.study.graph import Graph, Node
+
+State = Literal["finished", "running", "failed", "interrupted", "to do", "waiting"]  # waiting: for its parent
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A pre-training run, counted in steps, or a follow-up of one, counted in runs.
+
+    `total` is None for a budget in minutes. `loss` is the validation loss, or while it trains the last training loss.
+    """
+
+    title: str
+    state: State
+    done: int
+    total: int | None
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    seconds_left: float | None = None
+    failed: dict[str, str] | None = None  # run: reason
+
+    def facts(self) -> dict[str, Any]:
+        """JSON data."""
+        return asdict(self)
+
+
+def status(graph: Graph) -> list[Progress]:
+    """Every pre-training run, each followed by its follow-ups."""
+    lines = []
+    for node in graph.nodes:
+        own = _pretraining(node)
+        lines.append(own)
+        for follow_up in node.follow_ups:
+            lines.append(_follow_up(graph, node, follow_up, parent_finished=own.state == "finished"))
+    return lines
+
+
+def counts(lines: Sequence[Progress]) -> dict[str, int]:
+    """How many lines are in which state, the states in the order in which they are met."""
+    return dict(Counter(line.state for line in lines))
+
+
+def _pretraining(node: Node) -> Progress:
+    run, recipe = node.run, node.plan.recipe
+    state = _state(run)
+    if run.manifest is not None:
+        summary = run.summary
+        return Progress(
+            run.id, state, summary["steps"], summary["steps"], summary["validation_loss"], summary["tokens_per_second"]
+        )
+    last = next((row for row in reversed(run.metrics()) if row["kind"] == "train"), None)
+    failed = {run.id: run.failure} if state == "failed" else None
+    if last is None:
+        return Progress(run.id, state, 0, recipe.total_steps, failed=failed)
+    left = _seconds_left(recipe, last) if state == "running" else None
+    return Progress(
+        run.id, state, last["step"], recipe.total_steps, last["loss"], last["tokens_per_second"], left, failed
+    )
+
+
+def _seconds_left(recipe: Recipe, last: dict[str, Any]) -> float | None:
+    if recipe.budget.minutes is not None:
+        return max(0.0, 60 * recipe.budget.minutes - float(last["seconds"]))
+    assert recipe.total_steps is not None
+    if not last["tokens_per_second"]:
+        return None
+    return float((recipe.total_steps - last["step"]) * recipe.tokens_per_step / last["tokens_per_second"])
+
+
+def _follow_up(graph: Graph, node: Node, follow_up: FollowUp, *, parent_finished: bool) -> Progress:
+    title = f"  {follow_up.title}"
+    if not parent_finished:
+        return Progress(title, "waiting", 0, follow_up.n_runs)
+    runs = graph.follow_up_runs(node, follow_up)
+    states = [_state(run) for run in runs]
+    failed = {run.id: run.failure for run, state in zip(runs, states, strict=True) if state == "failed"}
+    done = states.count("finished")
+    return Progress(title, _together(states), done, len(runs), failed=failed or None)
+
+
+def _together(states: Sequence[State]) -> State:
+    """The state of several runs as one."""
+    if "running" in states:
+        return "running"
+    if "interrupted" in states or {"finished", "to do"} <= set(states):
+        return "interrupted"
+    return next(state for state in ("to do", "failed", "finished") if state in states)
+
+
+def _state(run: Run) -> State:
+    return run.status if run.folder.exists() else "to do"

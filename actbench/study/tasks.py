@@ -1,0 +1,85 @@
+"""What a study hands to a launcher: one pre-training run, or one follow-up of a run. A process does one at a time."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from actbench.config import Recipe
+from actbench.errors import ActbenchError, Interrupted
+from actbench.store import Run
+from actbench.study.follow_ups import FollowUp, plans_of
+from actbench.training.finetune_plan import FinetunePlan
+from actbench.training.plan import plan
+
+LONGEST_REASON = 2000  # characters
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to do in one process; it can be pickled. `run_ids` are the runs it is to finish.
+
+    Pre-training: `recipe`. A follow-up: `follow_up` of the finished run `parent`.
+    """
+
+    title: str
+    run_ids: tuple[str, ...]
+    recipe: Recipe | None = None
+    parent: str = ""
+    follow_up: FollowUp | None = None
+
+
+def perform(task: Task, runs: Path) -> str:
+    """Does the task in this process and returns why it failed, or "". What is finished already is not done again.
+
+    Raises Interrupted when a signal stopped it, its state saved. Whether it succeeded, the runs' manifests tell.
+    """
+    try:
+        if task.recipe is not None:
+            _pretrain(task, task.recipe, runs)
+        elif task.follow_up is not None:
+            _follow_up(task, task.follow_up, runs)
+    except Interrupted:
+        raise
+    except ActbenchError as error:
+        return str(error)[:LONGEST_REASON]
+    except Exception as error:
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+    return ""
+
+
+def _pretrain(task: Task, recipe: Recipe, runs: Path) -> None:
+    from actbench.training.pretrain import pretrain
+
+    planned = plan(recipe, runs, _silent)
+    if planned.folder.name not in task.run_ids:
+        raise ActbenchError(
+            f"here the recipe leads to {planned.folder.name}, not to {task.run_ids[0]}: this machine has another text, "
+            "tokenizer or activation code than the one that runs the study"
+        )
+    pretrain(planned, resume=True, say=_silent)
+
+
+def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
+    from actbench.evaluation.perplexity import evaluate
+    from actbench.training.finetune import finetune
+
+    plans = [
+        planned for planned in plans_of(Run(runs / task.parent), follow_up, runs) if planned.run.id in task.run_ids
+    ]
+    for _ in finetune([planned for planned in plans if isinstance(planned, FinetunePlan)], _tell):
+        pass
+    for planned in plans:
+        if not isinstance(planned, FinetunePlan):
+            evaluate(planned, _silent)
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _silent(message: str) -> None:
+    pass

@@ -1,0 +1,74 @@
+"""Every problem of a study file is told before anything runs: where it stands, and what is meant."""
+
+import pytest
+
+from actbench.errors import BadInput
+from actbench.study import load_study
+
+
+@pytest.fixture
+def problems(study_file, tiny_recipe, tmp_path):
+    """The text of what is wrong with a study; its second experiment is over a GPT."""
+
+    def told(follow_up=None, **changes):
+        tiny_recipe("bert")
+        tiny_recipe("gpt")
+        if follow_up is not None:
+            axes = {"model.activation.name": ["gelu", "raf"]}
+            changes["experiments"] = [{"recipe": "bert.yaml", "axes": axes, "follow_ups": [follow_up]}]
+        with pytest.raises(BadInput) as caught:
+            load_study(study_file(**changes))
+        assert not (tmp_path / "runs").exists()
+        return str(caught.value)
+
+    return told
+
+
+def test_problems_of_all_experiments_come_at_once(problems):
+    text = problems(
+        experiments=[
+            {"recipe": "bert.yaml", "axes": {"model.activation.name": ["gelu", "raff"], "sed": [0]}},
+            {"recipe": "gtp.yaml", "axes": {"seed": [0]}},
+        ]
+    )
+    for expected in ("did you mean 'raf'?", "did you mean 'seed'?", "no such file", "study.yaml:"):
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("follow_up", "expected"),
+    [
+        ({"finetune": "probs", "seeds": [0]}, "did you mean 'probes'?"),
+        ({"finetune": "probes", "seed": [0]}, "did you mean 'experiments.0.follow_ups.0.seeds'?"),
+        ({"finetune": "probes", "seeds": [0], "settings": {"epoch": 1}}, "did you mean"),
+        ({"finetune": "probes", "seeds": [0], "tasks": ["probe_swop"]}, "did you mean 'probe_swap'?"),
+        ({"finetune": "probes", "seeds": [0], "data": "GLUE"}, "data is for glue"),
+        ({"finetune": "glue", "seeds": [0], "data": "nowhere"}, "no such folder: nowhere"),
+        ({"finetune": "probes", "seeds": []}, "experiments.0.follow_ups.0.seeds"),
+        ({"eval": "perplexty"}, "did you mean 'perplexity'?"),
+        ({"eval": "perplexity", "corpuses": "x"}, "did you mean 'experiments.0.follow_ups.0.corpus'?"),
+        ({"evaluate": "perplexity"}, "'finetune' (probes or glue) or 'eval' (perplexity)"),
+    ],
+)
+def test_a_follow_up_that_means_nothing(problems, follow_up, expected):
+    text = problems(follow_up)
+    assert expected in text and "study.yaml:" in text and "experiments.0.follow_ups.0" in text
+
+
+def test_only_a_bert_is_fine_tuned(problems):
+    follow_up = {"finetune": "probes", "seeds": [0]}
+    text = problems(experiments=[{"recipe": "gpt.yaml", "axes": {"seed": [0]}, "follow_ups": [follow_up]}])
+    assert "only a BERT can be fine-tuned" in text
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        ({"activation": "rav"}, "did you mean 'raf'?"),
+        ({"activation": "raf", "model": "tiny-brt"}, "did you mean 'tiny-bert'?"),
+        ({"activation": "raf", "task": "cola"}, "no run is fine-tuned on the claim's task, 'cola'"),
+        ({"activation": "raf", "margins": 1}, "did you mean 'claim.margin'?"),
+    ],
+)
+def test_a_claim_about_what_is_not_run(problems, claim, expected):
+    assert expected in problems(claim={"text": "A claim.", **claim})
