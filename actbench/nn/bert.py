@@ -16,7 +16,7 @@ from actbench.nn.attention import Attention
 from actbench.nn.block import Block
 from actbench.nn.dropout import Dropout
 from actbench.nn.feed_forward import FeedForward
-from actbench.nn.heads import Classifier, MaskedLanguageModelHead, Pooler
+from actbench.nn.heads import Classifier, MaskedLanguageModelHead, Pooler, Spans
 from actbench.nn.padding import Padding
 from actbench.nn.width import widths
 
@@ -112,3 +112,23 @@ class BertClassifier(nn.Module):
         """Token ids, segment ids and the mask of real tokens (see Bert.encode), each (B, T) -> outputs (B, K)."""
         first = tokens.new_zeros(len(tokens), 1)  # [CLS], all that the pooler looks at
         return self.classifier(self.encoder.pooler(self.encoder.encode(tokens, segments, attention, first)))
+
+
+class BertSpans(nn.Module):
+    """A pre-trained encoder that looks for the part of a text that answers a question."""
+
+    def __init__(self, encoder: Bert, spans: Spans):
+        super().__init__()
+        self.encoder, self.spans = encoder, spans
+
+    def forward(self, tokens: Tensor, segments: Tensor, attention: Tensor | Padding) -> Tensor:
+        """Token ids, segment ids and the mask of real tokens (see Bert.encode), each (B, T) -> logits (B, T, 2).
+
+        The last axis is start, end; both are -inf at padding.
+        """
+        padding = self.encoder.padding(attention) if isinstance(attention, Tensor) else attention
+        logits = self.spans(self.encoder.encode(tokens, segments, padding))
+        return logits.masked_fill(~padding.real[..., None], float("-inf"))
+
+
+Finetuned = BertClassifier | BertSpans

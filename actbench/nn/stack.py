@@ -17,22 +17,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from actbench.activations import Activation
-from actbench.nn.bert import BertClassifier
+from actbench.nn.bert import Finetuned
 from actbench.nn.dropout import Dropout, Places
 from actbench.nn.padding import Padding
 
 
 class Stack(nn.Module):
-    """K classifiers, each with a batch of its own."""
+    """K models with their heads, each with a batch of its own."""
 
-    def __init__(self, models: Sequence[BertClassifier]):
+    def __init__(self, models: Sequence[Finetuned]):
         super().__init__()
         self.models = nn.ModuleList(models)
         self._rows = _Rows()
         self.joint = models[0] if len(models) == 1 else _together(models, self._rows)
 
     def forward(self, batches: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, ...]:
-        """The models' batches, each with `tokens`, `segments` and `attention` as BertClassifier's, -> their outputs.
+        """The models' batches, each with `tokens`, `segments` and `attention` as theirs, -> their outputs.
 
         Batches may differ in length and number of sequences.
         """

@@ -15,15 +15,12 @@ import numpy as np
 from safetensors.torch import save_file
 
 from actbench.config.schema import HardwareSection
-from actbench.data.encoding import EncodedExamples, encode
-from actbench.data.tasks import Example
+from actbench.data.encoding import EncodedExamples
+from actbench.data.tasks import AnyExample
 from actbench.errors import RunFailed
 from actbench.evaluation.load import load, recipe_of, recorded_recipe
-from actbench.evaluation.metrics import score
-from actbench.nn.bert import Bert, BertClassifier
+from actbench.nn.bert import Bert
 from actbench.nn.build import activation_slots
-from actbench.nn.heads import Classifier
-from actbench.nn.init import initialize_classifier
 from actbench.nn.stack import Stack
 from actbench.store import Run, RunWriter, claim, environment
 from actbench.store.atomic import replacing, write_json
@@ -31,6 +28,7 @@ from actbench.training.activation_record import coefficients, describe, sample_i
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.finetune_stack import STOPPED, Epochs, FinetuneModule, Member, Selection, predict, tensors
 from actbench.training.hardware import Hardware, choose
+from actbench.training.objectives import Objective, objective_of
 from actbench.training.plan import Say
 from actbench.training.signals import stoppable
 from actbench.training.trainer import quiet_trainer
@@ -58,7 +56,12 @@ def finetune(plans: Iterable[FinetunePlan], say: Say) -> Iterator[Run]:
 
 
 def together(plan: FinetunePlan) -> int:
-    """How many runs like this one train fastest side by side: many where batches are small for the machine."""
+    """How many runs like this one train fastest side by side: many where batches are small for the machine.
+
+    A text has as many windows as it needs, so that runs of span tasks differ in their number of batches.
+    """
+    if plan.data.task.kind == "spans":
+        return 1
     train, _ = _examples(plan)
     recipe = recipe_of(plan.parent)
     tokens = plan.settings.batch_size * train.lengths.mean()
@@ -96,7 +99,10 @@ def _member(plan: FinetunePlan, writer: RunWriter) -> Member:
     writer.begin()
     writer.metrics_path.unlink(missing_ok=True)
     train, selection = _examples(plan)
-    return Member(plan, writer, _new_model(plan), train, selection)
+    objective, recipe = objective_of(plan.data.task, plan.settings), recipe_of(plan.parent)
+    assert recipe.model.family == "bert"
+    model = objective.model(copy.deepcopy(_pretrained(plan.parent)), recipe.model, plan.seed)
+    return Member(plan, writer, objective, model, train, selection)
 
 
 def _train(members: list[Member]) -> None:
@@ -129,32 +135,30 @@ def _finish(members: list[Member], hardware: Hardware, began: float) -> None:
     found = {name: predict(stack, [test] * len(members), hardware) for name, test in sets.items()}
     for number, member in enumerate(members):
         try:
-            scores = {name: score(data.task, found[name][number], test.labels) for name, test in sets.items()}
+            verdicts = {
+                name: member.objective.judge(test, found[name][number], member.chosen) for name, test in sets.items()
+            }
         except RunFailed as error:
             member.failure = str(error)
             continue
         _save(member, hardware)
-        first = next(iter(scores.values()))
+        first = next(iter(verdicts.values()))
+        if first.predictions is not None:
+            write_json(member.writer.folder / "predictions.json", first.predictions)
+        chosen = {} if first.null_threshold is None else {"null_threshold": first.null_threshold}
         member.writer.commit(
             {
                 "task": data.task.name,
-                "scores": scores,
-                "headline": {"metric": data.task.headline, "value": first[data.task.headline]},
+                "scores": {name: verdict.scores for name, verdict in verdicts.items()},
+                "headline": {"metric": data.task.headline, "value": first.scores[data.task.headline]},
+                **chosen,
                 "selection": member.best_score,
                 "epochs": member.epochs,
                 "best_epoch": member.best_epoch,
-                "train_examples": len(member.train),
+                "train_examples": len(member.plan.train_and_selection()[0]),
                 "seconds": round((time.perf_counter() - began) / len(members), 3),
             }
         )
-
-
-def _new_model(plan: FinetunePlan) -> BertClassifier:
-    recipe = recipe_of(plan.parent)
-    assert recipe.model.family == "bert"
-    classifier = Classifier(recipe.model.d_model, plan.data.task.n_classes, recipe.model.dropout)
-    initialize_classifier(classifier, recipe.model, plan.seed)
-    return BertClassifier(copy.deepcopy(_pretrained(plan.parent)), classifier)
 
 
 @lru_cache(maxsize=1)
@@ -170,13 +174,15 @@ def _examples(plan: FinetunePlan) -> tuple[EncodedExamples, EncodedExamples]:
     return _encoded(plan, tuple(train)), _encoded(plan, tuple(selection))
 
 
-def _encoded(plan: FinetunePlan, examples: tuple[Example, ...]) -> EncodedExamples:
-    return _encoded_once(plan.parent, examples, min(plan.settings.length, recipe_of(plan.parent).batch.length))
+def _encoded(plan: FinetunePlan, examples: tuple[AnyExample, ...]) -> EncodedExamples:
+    objective = objective_of(plan.data.task, plan.settings)
+    length = min(plan.settings.length, recipe_of(plan.parent).batch.length)
+    return _encoded_once(plan.parent, objective, examples, length)
 
 
 @lru_cache(maxsize=8)
-def _encoded_once(parent: Run, examples: tuple[Example, ...], length: int) -> EncodedExamples:
-    return encode(parent.folder / "tokenizer.json", examples, length)
+def _encoded_once(parent: Run, objective: Objective, examples: tuple[AnyExample, ...], length: int) -> EncodedExamples:
+    return objective.encode(parent.folder / "tokenizer.json", examples, length)
 
 
 def _describe(member: Member, hardware: Hardware) -> None:

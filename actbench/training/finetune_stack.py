@@ -22,13 +22,13 @@ from actbench.data.encoding import (
     longest_first,
 )
 from actbench.errors import Interrupted, RunFailed
-from actbench.evaluation.metrics import score
-from actbench.nn.bert import BertClassifier
+from actbench.nn.bert import Finetuned
 from actbench.nn.stack import Stack
 from actbench.store import RunWriter
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.hardware import Hardware
 from actbench.training.module import key_step, take_mean
+from actbench.training.objectives import Objective, Verdict
 from actbench.training.optimizer import adamw, parameter_groups, set_learning_rates
 from actbench.training.signals import Stop
 
@@ -44,13 +44,15 @@ class Member:
 
     plan: FinetunePlan
     writer: RunWriter
-    model: BertClassifier
+    objective: Objective
+    model: Finetuned
     train: EncodedExamples
     selection: EncodedExamples
     losses: list[Tensor] = field(default_factory=list)  # of this epoch's batches
     epochs: int = 0
     best_score: float = -np.inf
     best_epoch: int = 0
+    chosen: Verdict | None = None  # on the selection set, in the best epoch
     best: dict[str, Tensor] = field(default_factory=dict)
     failure: str = ""
 
@@ -61,7 +63,7 @@ class Member:
         return tensors(self.train, size, longest_first(self.train, size, order))
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean over a batch: cross-entropy, or the squared error of a regression."""
+        """The mean over a batch: cross-entropy, of a span's start and end too, or the squared error of a regression."""
         if self.plan.data.task.kind == "regression":
             loss = F.mse_loss(outputs[:, 0], labels)
         else:
@@ -69,21 +71,21 @@ class Member:
         self.losses.append(loss.detach())
         return loss
 
-    def goes_on(self, step: int, predictions: np.ndarray) -> bool:
+    def goes_on(self, step: int, outputs: Sequence[np.ndarray]) -> bool:
         """Logs the epoch that ended, keeps the best weights; False when it has failed or not improved for long."""
         self.epochs += 1
         loss, task, patience = take_mean(self.losses), self.plan.data.task, self.plan.settings.patience
         try:
             if not np.isfinite(loss):
                 raise RunFailed(f"the loss is no longer finite at step {step}")
-            result = score(task, predictions, self.selection.labels)
+            verdict = self.objective.judge(self.selection, outputs)
         except RunFailed as error:
             self.failure = str(error)
             return False
         row = {"step": step, "kind": "epoch", "epoch": self.epochs, "loss": loss}
-        self.writer.log({**row, "selection": result})
-        if result[task.headline] > self.best_score:
-            self.best_score, self.best_epoch = result[task.headline], self.epochs
+        self.writer.log({**row, "selection": verdict.scores})
+        if verdict.scores[task.headline] > self.best_score:
+            self.best_score, self.best_epoch, self.chosen = verdict.scores[task.headline], self.epochs, verdict
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         return patience is None or self.epochs - self.best_epoch < patience
 
@@ -164,11 +166,9 @@ class Selection(pl.Callback):
         """Scores the epoch that just ended."""
         assert isinstance(module, FinetuneModule)
         members = module.members
-        predictions = predict(module.stack, [member.selection for member in members], self.hardware)
+        outputs = predict(module.stack, [member.selection for member in members], self.hardware)
         left = [
-            member
-            for member, found in zip(members, predictions, strict=True)
-            if member.goes_on(trainer.global_step, found)
+            member for member, found in zip(members, outputs, strict=True) if member.goes_on(trainer.global_step, found)
         ]
         if not left:
             trainer.should_stop = True
@@ -177,21 +177,31 @@ class Selection(pl.Callback):
 
 
 @torch.no_grad()
-def predict(stack: Stack, examples: Sequence[EncodedExamples], hardware: Hardware) -> list[np.ndarray]:
-    """For each model and its examples, of which all have equally many: class indices, or scores (one output), (N,)."""
+def predict(stack: Stack, examples: Sequence[EncodedExamples], hardware: Hardware) -> list[list[np.ndarray]]:
+    """For each model its outputs for its examples, of which all have equally many, in fp32.
+
+    An example's are (K,), or (T, K) where each of its tokens has outputs.
+    """
     device, was_training = next(stack.parameters()).device, stack.training
     stack.eval()
     orders = [evaluation_order(each) for each in examples]
-    outputs: list[tuple[Tensor, ...]] = []
+    outputs: list[tuple[list[np.ndarray], ...]] = []
     with hardware.autocast():
         parts = (tensors(each, EVALUATED, order) for each, order in zip(examples, orders, strict=True))
         for batch in zip(*parts, strict=True):
             moved = [{key: own[key].to(device) for key in ("tokens", "segments", "attention")} for own in batch]
-            outputs.append(stack(moved))
+            outputs.append(tuple(map(_by_example, stack(moved), moved)))
     stack.train(was_training)
-    scores = (torch.cat(each).float().cpu() for each in zip(*outputs, strict=True))
-    found = (each[:, 0] if each.shape[1] == 1 else each.argmax(-1) for each in scores)
-    return [in_original_order(each.numpy(), order) for each, order in zip(found, orders, strict=True)]
+    found = ([row for part in each for row in part] for each in zip(*outputs, strict=True))
+    return [in_original_order(rows, order) for rows, order in zip(found, orders, strict=True)]
+
+
+def _by_example(outputs: Tensor, batch: Batch) -> list[np.ndarray]:
+    """A batch's outputs (B, K) or (B, T, K), one array an example and without those at padding."""
+    rows = list(outputs.float().cpu().numpy())
+    if outputs.ndim == 2:
+        return rows
+    return [row[:length] for row, length in zip(rows, batch["attention"].sum(1).tolist(), strict=True)]
 
 
 def tensors(examples: EncodedExamples, size: int, order: np.ndarray) -> Iterator[Batch]:
