@@ -75,9 +75,9 @@ def compare(a: Run, b: Run) -> RunComparison:
         b,
         pair,
         "; ".join([why, *unfinished]),
-        _differing(_asked(a), _asked(b)),
+        differing(asked(a), asked(b)),
         (data_hash(a), data_hash(b)),
-        _differing(_ran_on(a), _ran_on(b)),
+        differing(_ran_on(a), _ran_on(b)),
         _measured(_results(a), _results(b)),
         _measured(_validation(a), _validation(b)),
     )
@@ -87,7 +87,7 @@ def _pair(a: Run, b: Run) -> tuple[bool, str]:
     """Whether the runs differ in the activation's treatment alone, and why, by the rules of the report's cohorts."""
     found = cohorts([a, b])
     if len(found) > 1:
-        keys = [one.key.removeprefix("recipe.") for one in _differing(setup(a), setup(b))]
+        keys = [one.key.removeprefix("recipe.") for one in differing(setup(a), setup(b))]
         return False, f"not a pair: they also differ in {', '.join(keys)}"
     same_seeds = seed_key(a) == seed_key(b)
     if len(found[0].variants) == 1:
@@ -97,8 +97,8 @@ def _pair(a: Run, b: Run) -> tuple[bool, str]:
     return True, "a pair: they differ in the activation alone"
 
 
-def _asked(run: Run) -> dict[str, Any]:
-    """The recipe, and for a fine-tuned run its task, seed and settings."""
+def asked(run: Run) -> dict[str, Any]:
+    """What a run was asked for: the recipe, and for a fine-tuned run its task, seed and settings."""
     return {**run.info["recipe"], **{k: run.info[k] for k in ("task", "finetune", "finetune_seed") if k in run.info}}
 
 
@@ -106,7 +106,8 @@ def _ran_on(run: Run) -> dict[str, Any]:
     return {key: run.info.get(key, {}) for key in ("hardware", "environment")}
 
 
-def _differing(a: dict[str, Any], b: dict[str, Any]) -> tuple[Differing, ...]:
+def differing(a: dict[str, Any], b: dict[str, Any]) -> tuple[Differing, ...]:
+    """The dotted keys of nested data whose values differ, in their order."""
     of_a, of_b = dict(flat(a)), dict(flat(b))
     keys = dict.fromkeys([*of_a, *of_b])
     return tuple(Differing(k, of_a.get(k), of_b.get(k)) for k in keys if of_a.get(k) != of_b.get(k))

@@ -52,7 +52,8 @@ def _differences(family: Family, comparisons: Sequence[Comparison], title: str, 
         )
         for comparison, difference in compared
     ]
-    return Table(title, heads, tuple(rows), (ABOUT, *_notes(compared, digits)))
+    kind = {("task",): "finetuning", ("text",): "evaluation"}.get(tuple(what), "pretraining")
+    return Table(title, heads, tuple(rows), (ABOUT, *_notes(compared, digits)), f"{kind}-differences")
 
 
 def names(comparison: Comparison) -> tuple[str, ...]:

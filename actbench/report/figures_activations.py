@@ -107,10 +107,15 @@ def _origin(run: Run) -> str:
     return f"{run.info['task']['name']}, seeds {seed}/{finetune_seed}"
 
 
-def _panels(lines: list[_Line]) -> list[str]:
-    slots = dict.fromkeys(slot for line in lines for slot in line.slots)
-    learnable = {slot for line in lines for slot, curve in line.slots.items() if curve.learnable}
+def panel_slots(curves: Sequence[SlotCurve]) -> list[str]:
+    """The slots that have a panel: every layer, and what else is learnable."""
+    slots = dict.fromkeys(curve.slot for curve in curves)
+    learnable = {curve.slot for curve in curves if curve.learnable}
     return [slot for slot in slots if slot.startswith("layers.") or slot in learnable]
+
+
+def _panels(lines: list[_Line]) -> list[str]:
+    return panel_slots([curve for line in lines for curve in line.slots.values()])
 
 
 def _figure(lines: list[_Line], panels: list[str], start: str) -> Figure:
@@ -125,7 +130,8 @@ def _figure(lines: list[_Line], panels: list[str], start: str) -> Figure:
     width = LEFT + columns * PANEL_WIDTH + (columns - 1) * GAP_X + RIGHT
     height = top + rows * panel_height + (rows - 1) * GAP_Y + BOTTOM
     figure = Figure(figsize=(width, height))
-    limits = _vertical_limits(lines, panels) if sampled else _learned_limits(lines, panels)
+    shown = [curve for line in lines for slot, curve in line.slots.items() if slot in panels]
+    limits = dict.fromkeys(panels, vertical_limits(shown)) if sampled else _learned_limits(lines, panels)
     for index, slot in enumerate(panels):
         row, column = divmod(index, columns)
         x = LEFT + column * (PANEL_WIDTH + GAP_X)
@@ -193,17 +199,16 @@ def _legend(lines: list[_Line], start: str) -> list[Line2D]:
     return handles
 
 
-def _vertical_limits(lines: list[_Line], panels: list[str]) -> dict[str, tuple[float, float]]:
-    """One range for all panels, so that layers compare.
+def vertical_limits(curves: Sequence[SlotCurve]) -> tuple[float, float]:
+    """One range for all curves, so that layers compare.
 
     It holds the curves wherever inputs fall, and elsewhere what lies in USUAL: other tails may run off it.
     """
-    shown = [curve for line in lines for slot, curve in line.slots.items() if slot in panels]
-    all_values = np.concatenate([values for curve in shown for values in (curve.initial, curve.final)])
-    central = np.concatenate([values[_central(curve)] for curve in shown for values in (curve.initial, curve.final)])
+    all_values = np.concatenate([values for curve in curves for values in (curve.initial, curve.final)])
+    central = np.concatenate([values[_central(curve)] for curve in curves for values in (curve.initial, curve.final)])
     low = min(float(central.min()), max(float(all_values.min()), USUAL[0]))
     high = max(float(central.max()), min(float(all_values.max()), USUAL[1]))
-    return dict.fromkeys(panels, _with_margin(low, high))
+    return _with_margin(low, high)
 
 
 def _learned_limits(lines: list[_Line], panels: list[str]) -> dict[str, tuple[float, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from actbench.analysis.paired import Difference, Spread
 from actbench.analysis.power import MOST_SEEDS, Needed
 from actbench.analysis.tasks import Estimate
@@ -16,8 +18,8 @@ def signed(value: float, digits: int) -> str:
 
 def mean_and_sd(spread: Spread, digits: int) -> str:
     """5.012 ± 0.004, or the mean alone of a single seed."""
-    mean = f"{spread.mean:.{digits}f}".replace("-", MINUS)
-    return mean if spread.sd is None else f"{mean} ± {spread.sd:.{digits}f}"
+    mean = f"{spread.mean:,.{digits}f}".replace("-", MINUS)
+    return mean if spread.sd is None else f"{mean} ± {spread.sd:,.{digits}f}"
 
 
 def difference_and_interval(difference: Difference, digits: int) -> str:
@@ -70,6 +72,19 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def duration(seconds: float) -> str:
+    """48 s, 12.3 min, 4.5 h, 3.1 d."""
+    for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} s"
+
+
 def plural(number: int, noun: str) -> str:
     """1 run, 2 runs."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def join(words: Sequence[str]) -> str:
+    """a, b and c."""
+    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else words[0]

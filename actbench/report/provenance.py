@@ -1,60 +1,123 @@
-"""Where a report's numbers come from: the runs, and what they recorded of their data and machines."""
+"""Where a report's numbers come from: the runs, what they recorded of their data and machines, and their hashes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actbench.analysis.cohorts import data_hash
+from actbench.analysis.cohorts import cohorts, data_hash, seed_key
+from actbench.analysis.compare import Differing, asked, differing
 from actbench.analysis.labels import labels
-from actbench.report.numbers import NOTHING, plural
-from actbench.report.table import Column, Row, Table
+from actbench.report import numbers
+from actbench.report.numbers import NOTHING
+from actbench.report.table import Row, Table, columns
+from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS
 from actbench.store import Run
 
+LONG = 40  # characters above which a recipe's value is cut short
+MANY = 8  # differences above which only their number is told
+HASH = 12  # hex digits shown of a sha256; the CSV has all
+HASHED = ("model.safetensors", "metrics.jsonl", "activations.json")
 
-def runs_table(runs: Sequence[Run]) -> Table:
-    """Every run, finished or not: what it is, what it computed with, on which data, for how long."""
-    titles = ("run", "kind", "activation", "seed", "hash", "status", "precision", "data")
-    columns = (*(Column(title) for title in titles), Column("seconds", numeric=True))
-    return Table("Runs", columns, tuple(_run_row(run, name) for run, name in zip(runs, labels(runs), strict=True)))
+
+def runs_table(runs: Sequence[Run], baseline: str) -> Table:
+    """Every run, finished or not: what it is, what came out, and what its recipe changes in the baseline run's."""
+    heads = (
+        *columns("run", "kind", "activation", "seed", "status"),
+        *columns("result", "time", numeric=True),
+        *columns(f"recipe beside the {baseline} run of the same seed"),
+    )
+    partners = _partners(runs, baseline)
+    rows = tuple(_run_row(run, name, partners.get(run.id)) for run, name in zip(runs, labels(runs), strict=True))
+    notes = ("Result: validation loss or loss in nats, or headline score in percent.",)
+    return Table("Runs", heads, rows, notes, "runs")
+
+
+def hashes_table(runs: Sequence[Run]) -> Table:
+    """What to check a run by: the hash of all that decides its result, of its data, and of what it left."""
+    heads = columns("run", "identity", "data", *HASHED)
+    note = f"sha256, the first {HASH} digits. actbench runs show RUN --verify compares the files with them."
+    return Table("Hashes", heads, tuple(map(_hash_row, runs)), (note,), "hashes")
 
 
 def facts_table(title: str, runs: Sequence[Run], key: str) -> Table:
-    """What the runs' run.json hold under `key`, a row a fact; where they disagree, how many say what."""
+    """What the runs' run.json hold under `key`: a row a fact and value, with how many runs say so."""
     said: dict[str, dict[str, list[str]]] = {}
     for run in runs:
         for name, value in _flat(run.info.get(key, {})):
             said.setdefault(name, {}).setdefault(value, []).append(run.id)
-    rows = tuple(_fact_row(name, values, len(runs)) for name, values in sorted(said.items()))
-    return Table(title, (Column("fact"), Column("value")), rows)
+    rows = tuple(
+        Row((name, value, str(len(ids))), {"fact": name, "value": value}, tuple(ids))
+        for name, values in sorted(said.items())
+        for value, ids in values.items()
+    )
+    return Table(title, (*columns("fact", "value"), *columns("runs", numeric=True)), rows, (), key)
 
 
-def _run_row(run: Run, activation: str) -> Row:
-    seed = f"{run.seed}/{run.info['finetune_seed']}" if run.kind == "finetune" else str(run.seed)
-    seconds = run.summary["seconds"] if run.status == "finished" else None
+def _partners(runs: Sequence[Run], baseline: str) -> dict[str, Run]:
+    """By run: the baseline's run of the same cohort and seeds, where there is one."""
+    found = {}
+    for cohort in cohorts(runs):
+        partner = cohort.called(baseline)
+        for variant in cohort.variants if partner else ():
+            for run in (*variant.runs.values(), *variant.repeats):
+                if partner and seed_key(run) in partner.runs:
+                    found[run.id] = partner.runs[seed_key(run)]
+    return found
+
+
+def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
     of = {"finetune": ("task", "name"), "evaluate": ("data", "text")}.get(run.kind)
     kind = run.kind if of is None else f"{run.kind} {run.info[of[0]][of[1]]}"
-    values = {
-        "run": run.id,
-        "kind": kind,
-        "activation": activation,
-        "seed": seed,
-        "hash": run.id.rpartition("-")[2],
-        "status": run.status,
-        "precision": run.info["hardware"]["precision"],
-        "data": data_hash(run) or NOTHING,
-    }
-    shown = f"{seconds:,.0f}" if seconds is not None else NOTHING
-    cells = (*map(str, {**values, "data": values["data"][:8]}.values()), shown)
-    return Row(cells, {**values, "seconds": seconds}, (run.id,))
+    seed = f"{run.seed}/{run.info['finetune_seed']}" if run.kind == "finetune" else str(run.seed)
+    seconds = run.summary["seconds"] if run.status == "finished" else None
+    status = f"failed: {run.failure}" if run.status == "failed" else run.status
+    differences = None if partner is None else differing(asked(partner), asked(run))
+    result, shown = _result(run)
+    time = NOTHING if seconds is None else numbers.duration(seconds)
+    beside = _beside(run, partner, differences)
+    values = {"run": run.id, "kind": kind, "activation": activation, "seed": seed, "status": status, "result": result}
+    recipe = [{"key": d.key, "baseline": d.a, "run": d.b} for d in differences or ()]
+    cells = (run.id, kind, activation, seed, status, shown, time, beside)
+    beside_values = {"baseline_run": partner.id if partner else None, "recipe_difference": recipe}
+    return Row(cells, {**values, "seconds": seconds, **beside_values}, (run.id,))
 
 
-def _fact_row(name: str, values: dict[str, list[str]], total: int) -> Row:
-    if len(values) == 1 and len(next(iter(values.values()))) == total:
-        shown = next(iter(values))
-    else:
-        shown = "; ".join(f"{value} ({plural(len(ids), 'run')})" for value, ids in values.items())
-    return Row((name, shown), {"fact": name, "values": values}, tuple(i for ids in values.values() for i in ids))
+def _result(run: Run) -> tuple[float | None, str]:
+    if run.status != "finished":
+        return None, NOTHING
+    if run.kind == "finetune":
+        score = 100 * float(run.summary["headline"]["value"])
+        return score, f"{score:.{SCORE_DIGITS}f}"
+    loss = float(run.summary["validation_loss" if run.kind == "pretrain" else "loss"])
+    return loss, f"{loss:.{LOSS_DIGITS}f}"
+
+
+def _beside(run: Run, partner: Run | None, differences: Sequence[Differing] | None) -> str:
+    """What the run's recipe changes, in words."""
+    if partner is None or differences is None:
+        return "no such run"
+    if partner.id == run.id:
+        return "the baseline itself"
+    if not differences:
+        return "nothing"
+    if len(differences) > MANY:
+        return f"{len(differences)} keys"
+    return "; ".join(f"{d.key}: {_short(d.a)} \N{RIGHTWARDS ARROW} {_short(d.b)}" for d in differences)
+
+
+def _short(value: Any) -> str:
+    text = NOTHING if value is None else str(value)
+    return text if len(text) <= LONG else f"{text[: LONG - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _hash_row(run: Run) -> Row:
+    files: Mapping[str, str] = run.manifest["files"] if run.manifest and "files" in run.manifest else {}
+    identity = run.id.rpartition("-")[2]
+    data = data_hash(run)
+    hashes = {name: files.get(name) for name in HASHED}
+    cells = (run.id, identity, *((value or NOTHING)[:HASH] for value in (data, *hashes.values())))
+    return Row(cells, {"run": run.id, "identity": identity, "data": data, "files": hashes}, (run.id,))
 
 
 def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -64,7 +127,7 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             found += _flat(value, f"{prefix}{key}.")
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            found.append((f"{prefix}{key}", plural(len(value), "item")))
+            found.append((f"{prefix}{key}", numbers.plural(len(value), "item")))
         elif isinstance(value, list):
             found.append((f"{prefix}{key}", ", ".join(map(str, value))))
         else:

@@ -26,12 +26,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns. Cells and notes are plain text: each output escapes them in its own way."""
+    """Rows under columns. Cells and notes are plain text: each output escapes them in its own way.
+
+    `name` is what files that hold this table alone are called.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    name: str = ""
 
     def to_text(self, width: int = 120) -> str:
         """The table for a terminal, without colours."""

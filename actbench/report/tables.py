@@ -15,14 +15,14 @@ LOSS_DIGITS, SCORE_DIGITS = 4, 2
 
 
 def pretraining_table(family: Family) -> Table:
-    """A row an activation and model: size, validation loss over seeds, speed. The notes name what is left out."""
+    """A row an activation and model: size, validation loss over seeds. The notes name what is left out."""
     heads = (
         *columns("model", "activation"),
-        *columns("parameters", "× gelu", "seeds", "validation loss", "perplexity", "tokens/s", numeric=True),
+        *columns("parameters", "× gelu", "seeds", "validation loss", "perplexity", numeric=True),
     )
     title = "Pre-training: loss on held-out text, mean ± sd over seeds; lower is better"
     rows = tuple(_pretraining_row(comparison) for comparison in family.pretraining)
-    return Table(title, heads, rows, _notes(family, "pretrain", family.pretraining))
+    return Table(title, heads, rows, _notes(family, "pretrain", family.pretraining), "pretraining")
 
 
 def finetuning_table(family: Family) -> Table:
@@ -33,7 +33,7 @@ def finetuning_table(family: Family) -> Table:
     )
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
     rows = tuple(_finetuning_row(comparison) for comparison in family.finetuning)
-    return Table(title, heads, rows, _notes(family, "finetune", family.finetuning))
+    return Table(title, heads, rows, _notes(family, "finetune", family.finetuning), "finetuning")
 
 
 def evaluation_table(family: Family) -> Table:
@@ -44,7 +44,7 @@ def evaluation_table(family: Family) -> Table:
     )
     title = "Evaluation: loss on whole texts, mean ± sd over seeds; lower is better"
     rows = tuple(_evaluation_row(comparison) for comparison in family.evaluation)
-    return Table(title, heads, rows, _notes(family, "evaluate", family.evaluation))
+    return Table(title, heads, rows, _notes(family, "evaluate", family.evaluation), "evaluation")
 
 
 def task_name(comparison: Comparison) -> str:
@@ -57,7 +57,6 @@ def _pretraining_row(comparison: Comparison) -> Row:
     variant, runs = comparison.variant, list(comparison.variant.runs.values())
     model = variant.first.info["model"]
     perplexity = fmean(run.summary["validation_perplexity"] for run in runs)
-    speed = fmean(run.summary["tokens_per_second"] for run in runs)
     cells = (
         comparison.cohort.name,
         variant.label,
@@ -66,7 +65,6 @@ def _pretraining_row(comparison: Comparison) -> Row:
         str(comparison.value.n),
         numbers.mean_and_sd(comparison.value, LOSS_DIGITS),
         f"{perplexity:.2f}",
-        f"{speed:,.0f}",
     )
     values = {
         "model": comparison.cohort.name,
@@ -75,7 +73,6 @@ def _pretraining_row(comparison: Comparison) -> Row:
         "parameters_ratio_to_gelu": model["parameters_ratio_to_gelu"],
         "validation_loss": _spread_values(comparison.value),
         "validation_perplexity": perplexity,
-        "tokens_per_second": speed,
     }
     return Row(cells, values, variant.ids)
 

@@ -25,7 +25,7 @@ def tasks_table(family: Family) -> Table:
     )
     found = over_tasks(family.finetuning)
     title = "Fine-tuning over all tasks: headline scores in percent; higher is better"
-    return Table(title, heads, tuple(_row(one) for one in found), _notes(family, found))
+    return Table(title, heads, tuple(_row(one) for one in found), _notes(family, found), "over-tasks")
 
 
 def _row(one: OverTasks) -> Row:

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, cohorts, short_name
+from actbench.analysis.cohorts import Cohort, short_name
 from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.paired import ENOUGH_PAIRS, Difference
 from actbench.analysis.power import seeds_needed
-from actbench.report.numbers import count, difference_and_interval, needed_seeds, plural
+from actbench.report.numbers import count, difference_and_interval, join, needed_seeds, plural
 from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS
 from actbench.store import Run
 
-# Below these a run is far from the papers': their smallest models and shortest trainings are larger.
-PAPER_PARAMETERS, PAPER_TOKENS = 100e6, 1e9
 SEEDS_TOLD = ", in brackets how many seeds would show one so large in 80 % of studies"
 
 
@@ -28,7 +26,7 @@ class Verdict:
 
 
 def statement(runs: Sequence[Run]) -> list[str]:
-    """What the finished runs' numbers are and are not, a sentence each, from the facts the runs recorded."""
+    """What the finished runs are, a sentence each, from the facts they recorded."""
     pretrained = [run for run in runs if run.kind == "pretrain"]
     finetuned = [run for run in runs if run.kind == "finetune"]
     sentences = []
@@ -36,13 +34,24 @@ def statement(runs: Sequence[Run]) -> list[str]:
         sentences += _pretraining_facts(pretrained)
     if finetuned:
         sentences += _finetuning_facts(finetuned)
-    few = [f"{name} ({plural(n, 'seed')})" for name, n in _seeds_of(runs).items() if n < ENOUGH_PAIRS]
-    if few:
-        sentences.append(
-            f"Fewer than {ENOUGH_PAIRS} pre-training seeds are too few to conclude from: no test of so few pairs shows "
-            f"anything at 5 % but by assuming a law. This is so for {_join(few)}."
-        )
     return sentences
+
+
+def glance(runs: Sequence[Run], found: Sequence[Cohort]) -> list[tuple[str, str]]:
+    """The size of it all: (number, of what). `found` are the cohorts of the finished ones of `runs`."""
+    variants = [variant for cohort in found for variant in cohort.variants]
+    finished = [run for run in runs if run.status == "finished"]
+    of = {
+        "model": {cohort.name for cohort in found},
+        "activation": {variant.label for variant in variants},
+        "seed": {seed for variant in variants for seed, _ in variant.runs},
+        "task": {cohort.task for cohort in found if cohort.task},
+    }
+    done = str(len(finished)) if len(finished) == len(runs) else f"{len(finished)} of {len(runs)}"
+    tiles = [(done, "run finished" if len(runs) == 1 else "runs finished")]
+    tiles += [(str(len(names)), plural(len(names), what).partition(" ")[2]) for what, names in of.items() if names]
+    tokens = [run.summary["tokens"] for run in finished if run.kind == "pretrain"]
+    return [*tiles, (_range(tokens), "tokens a run")] if tokens else tiles
 
 
 def verdicts(family: Family) -> list[Verdict]:
@@ -60,31 +69,16 @@ def _pretraining_facts(runs: list[Run]) -> list[str]:
     parameters = [run.info["model"]["parameters"] for run in runs]
     tokens = [run.summary["tokens"] for run in runs]
     activations = {short_name(run.activation) for run in runs}
-    sentences = [
+    return [
         f"{plural(len(runs), 'finished pre-training run')} with {plural(len(activations), 'activation')}: "
         f"models of {_range(parameters)} parameters, trained on {_range(tokens)} tokens.",
-        f"The text is {_join(sorted({_corpus(run.info['recipe']['corpus']) for run in runs}))}.",
+        f"The text is {join(sorted({_corpus(run.info['recipe']['corpus']) for run in runs}))}.",
     ]
-    if max(parameters) < PAPER_PARAMETERS or max(tokens) < PAPER_TOKENS:
-        sentences.append(
-            "At this scale the numbers show that the comparison works and what it finds here; they are not "
-            "the papers' results, whose models have a hundred million parameters and more and saw "
-            "billions of tokens."
-        )
-    return sentences
 
 
 def _finetuning_facts(runs: list[Run]) -> list[str]:
-    tasks = {run.info["task"]["name"]: bool(run.info["task"]["stand_in"]) for run in runs}
-    stand_ins = sorted(name for name, stand_in in tasks.items() if stand_in)
-    sentences = [f"{plural(len(runs), 'finished fine-tuning run')} on {_join(sorted(tasks))}."]
-    if stand_ins:
-        be, what = ("is a stand-in", "data set") if len(stand_ins) == 1 else ("are stand-ins", "data sets")
-        sentences.append(
-            f"{_join(stand_ins)} {be}, not the published {what}: the scores show that fine-tuning runs, "
-            "and cannot be set beside published ones. Chance is an accuracy of 50 % and a correlation of 0."
-        )
-    return sentences
+    tasks = sorted({str(run.info["task"]["name"]) for run in runs})
+    return [f"{plural(len(runs), 'finished fine-tuning run')} on {join(tasks)}."]
 
 
 def _corpus(corpus: dict[str, Any]) -> str:
@@ -92,16 +86,7 @@ def _corpus(corpus: dict[str, Any]) -> str:
         return "the built-in corpus, English prose from the documentation of Python and its libraries"
     if corpus["source"] == "hub":
         return f"the data set {corpus['dataset']}"
-    return f"the files {_join(corpus['files'])}"
-
-
-def _seeds_of(runs: Sequence[Run]) -> dict[str, int]:
-    """How many pre-training seeds each model's least repeated activation has."""
-    fewest: dict[str, int] = {}
-    for cohort in cohorts(runs):
-        seeds = min(len({seed for seed, _ in variant.runs}) for variant in cohort.variants)
-        fewest[cohort.name] = min(seeds, fewest.get(cohort.name, seeds))
-    return fewest
+    return f"the files {join(corpus['files'])}"
 
 
 def _verdict(group: list[Comparison], family: Family) -> str:
@@ -119,11 +104,11 @@ def _verdict(group: list[Comparison], family: Family) -> str:
     unclear = [f"{name}{_needs(d)}" for name, d in compared if d.interval is not None and not d.excludes_zero]
     unknown = [f"{name} ({d.caution})" for name, d in compared if d.interval is None]
     findings = [
-        *([f"difference in {what}: {_join(shown)}"] if shown else []),
-        *([f"not after correction for {family.tested} comparisons: {_join(uncorrected)}"] if uncorrected else []),
-        *([f"interval without zero, but too few seeds to conclude: {_join(few)}"] if few else []),
-        *([f"no difference to {baseline} is shown for {_join(unclear)}{SEEDS_TOLD}"] if unclear else []),
-        *([f"no interval for {_join(unknown)}"] if unknown else []),
+        *([f"difference in {what}: {join(shown)}"] if shown else []),
+        *([f"not after correction for {family.tested} comparisons: {join(uncorrected)}"] if uncorrected else []),
+        *([f"interval without zero, but too few seeds to conclude: {join(few)}"] if few else []),
+        *([f"no difference to {baseline} is shown for {join(unclear)}{SEEDS_TOLD}"] if unclear else []),
+        *([f"no interval for {join(unknown)}"] if unknown else []),
     ]
     return f"{about}: {'; '.join(findings) or f'only {baseline} was run'}."
 
@@ -143,7 +128,3 @@ def _needs(difference: Difference) -> str:
 def _range(values: Sequence[float]) -> str:
     low, high = count(min(values)), count(max(values))
     return low if low == high else f"{low} to {high}"
-
-
-def _join(words: Sequence[str]) -> str:
-    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else words[0]

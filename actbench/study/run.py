@@ -50,14 +50,18 @@ def run_study(graph: Graph, launcher: Launcher, say: Say, *, retry: bool = False
 
 
 def report_study(graph: Graph, say: Say) -> tuple[Path | None, int]:
-    """Writes the report of what is finished, and returns its page, if any, and how many runs it is of."""
-    study, finished = graph.study, graph.finished()
+    """Writes the report of what is finished, and returns its page, if any, and how many runs it is of.
+
+    It names what was begun and is not finished.
+    """
+    study, begun = graph.study, [run for run in graph.known() if (run.folder / "run.json").is_file()]
+    finished = sum(run.manifest is not None for run in begun)
     if not finished:
         return None, 0
     report = graph.folder / "report.html"
     say(f"writing {report}")
-    write_report(graph.folder, StudyText(study.title, study.about, study.claim), finished, study.baseline)
-    return report, len(finished)
+    write_report(graph.folder, StudyText(study.title, study.about, study.claim), begun, study.baseline)
+    return report, finished
 
 
 class _Scheduler:

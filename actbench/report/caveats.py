@@ -1,0 +1,166 @@
+"""What to bear in mind when reading a report's numbers: a sentence a fact, from what the runs recorded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from actbench.analysis.cohorts import Cohort, Variant, cohorts, split_finished
+from actbench.analysis.paired import ENOUGH_PAIRS
+from actbench.report.numbers import join, plural, signed
+from actbench.store import Run
+
+# Below these a run is far from the papers': their smallest models and shortest trainings are larger.
+PAPER_PARAMETERS, PAPER_TOKENS = 100e6, 1e9
+MATCHED = 0.01  # sizes that differ by less are called matched
+
+# What may differ between runs of one comparison, which have device and precision in common.
+MACHINE = {
+    "processor": ("environment", "processor"),
+    "number of cores": ("environment", "cores"),
+    "number of threads": ("hardware", "threads"),
+    "compiling": ("hardware", "compiled"),
+    "platform": ("environment", "platform"),
+    "version of Python": ("environment", "python"),
+    "version of actbench": ("environment", "actbench"),
+    "versions of libraries": ("environment", "libraries"),
+}
+
+
+def caveats(runs: Sequence[Run], baseline: str) -> list[str]:
+    """What is missing, small, uneven or stands in for something else; nothing where nothing is."""
+    finished, unfinished = split_finished(runs)
+    found = cohorts(finished)
+    makers: tuple[Callable[[], Iterator[str]], ...] = (
+        lambda: _unfinished(unfinished),
+        lambda: _few_seeds(found),
+        lambda: _scale(finished),
+        lambda: _stand_ins(finished),
+        lambda: _subsets(finished),
+        lambda: _sizes(found, baseline),
+        lambda: _machines(found),
+        lambda: _rates(found),
+    )
+    return [sentence for make in makers for sentence in make()]
+
+
+def _unfinished(runs: Sequence[Run]) -> Iterator[str]:
+    if runs:
+        count = Counter(run.status for run in runs)
+        how = join([f"{number} {status}" for status, number in sorted(count.items())])
+        yield (
+            f"{plural(len(runs), 'run')} not finished and left out of every number ({how}). Where an activation fails "
+            "often, what is left of it is a selection."
+        )
+
+
+def _few_seeds(found: Sequence[Cohort]) -> Iterator[str]:
+    fewest: dict[str, int] = {}
+    for cohort in found:
+        seeds = min(len({seed for seed, _ in variant.runs}) for variant in cohort.variants)
+        fewest[cohort.name] = min(seeds, fewest.get(cohort.name, seeds))
+    single = [name for name, number in fewest.items() if number == 1]
+    few = [f"{name} ({plural(number, 'seed')})" for name, number in fewest.items() if 1 < number < ENOUGH_PAIRS]
+    if single:
+        yield f"One seed says nothing of chance: with another, the order may be another. This is so for {join(single)}."
+    if few:
+        yield (
+            f"Fewer than {ENOUGH_PAIRS} pre-training seeds are too few to conclude from: no test of so few pairs shows "
+            f"anything at 5 % but by assuming a law. This is so for {join(few)}."
+        )
+
+
+def _scale(runs: Sequence[Run]) -> Iterator[str]:
+    pretrained = [run for run in runs if run.kind == "pretrain"]
+    if pretrained and (
+        max(run.info["model"]["parameters"] for run in pretrained) < PAPER_PARAMETERS
+        or max(run.summary["tokens"] for run in pretrained) < PAPER_TOKENS
+    ):
+        yield (
+            "At this scale the numbers show that the comparison works and what it finds here; they are not the papers' "
+            "results, whose models have a hundred million parameters and more and saw billions of tokens."
+        )
+
+
+def _stand_ins(runs: Sequence[Run]) -> Iterator[str]:
+    names = sorted({run.info["task"]["name"] for run in _finetuned(runs) if run.info["task"]["stand_in"]})
+    if names:
+        be, what = ("is a stand-in", "data set") if len(names) == 1 else ("are stand-ins", "data sets")
+        yield (
+            f"{join(names)} {be}, not the published {what}: the scores show that fine-tuning runs, and cannot be set "
+            "beside published ones. Chance is an accuracy of 50 % and a correlation of 0."
+        )
+    if any(run.kind == "pretrain" and run.info["recipe"]["corpus"]["source"] == "builtin" for run in runs):
+        yield (
+            "The built-in corpus is a stand-in too: documentation in English, far from what language models are "
+            "trained on."
+        )
+
+
+def _subsets(runs: Sequence[Run]) -> Iterator[str]:
+    tuned = _finetuned(runs)
+    sizes = sorted({int(run.summary["train_examples"]) for run in tuned if run.info["finetune"].get("train_size")})
+    if sizes:
+        numbers = " to ".join(dict.fromkeys(f"{size:,}" for size in (sizes[0], sizes[-1])))
+        yield f"Fine-tuning saw {numbers} training examples of a task, by choice, not all there are."
+    cut = sorted({run.info["task"]["name"] for run in tuned if run.info["data"].get("subset")})
+    if cut:
+        yield f"The data of {join(cut)} is a part of the published set: scores cannot be set beside published ones."
+
+
+def _sizes(found: Sequence[Cohort], baseline: str) -> Iterator[str]:
+    for cohort in found:
+        partner = cohort.called(baseline)
+        if cohort.is_pretraining and partner is not None:
+            ratios = {variant.label: _parameters(variant) / _parameters(partner) for variant in cohort.variants}
+            uneven = [f"{n} {signed(100 * (r - 1), 1)} %" for n, r in ratios.items() if abs(r - 1) > MATCHED]
+            if uneven:
+                yield (
+                    f"{cohort.name}: sizes are not matched. In parameters, beside {baseline}: {join(uneven)}. A "
+                    "difference there is one of size, too."
+                )
+
+
+def _machines(found: Sequence[Cohort]) -> Iterator[str]:
+    by_kind: dict[tuple[str, ...], list[str]] = {}
+    for cohort in found:
+        runs = [run for variant in cohort.variants for run in variant.runs.values()]
+        differing = tuple(name for name, path in MACHINE.items() if len({repr(_fact(run, *path)) for run in runs}) > 1)
+        if differing:
+            by_kind.setdefault(differing, []).append(
+                " ".join(part for part in (cohort.name, cohort.task, cohort.text) if part)
+            )
+    for differing, names in by_kind.items():
+        yield (
+            f"Runs that are compared differ in {join(differing)}: sums round differently there, and speeds do not "
+            f"compare. This is so for {join(names)}."
+        )
+
+
+def _rates(found: Sequence[Cohort]) -> Iterator[str]:
+    rates = sorted(
+        {
+            float(cohort.variants[0].first.info["recipe"]["optimizer"]["lr"])
+            for cohort in found
+            if cohort.is_pretraining and len(cohort.variants) > 1
+        }
+    )
+    if rates:
+        values = join([f"{rate:g}" for rate in rates])
+        yield (
+            f"Every activation of a model was trained at the same learning rate ({values}). If that was chosen for one "
+            "of them, the others are at a disadvantage that no number of seeds shows."
+        )
+
+
+def _finetuned(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.kind == "finetune"]
+
+
+def _parameters(variant: Variant) -> int:
+    return int(variant.first.info["model"]["parameters"])
+
+
+def _fact(run: Run, section: str, key: str) -> Any:
+    return run.info.get(section, {}).get(key)

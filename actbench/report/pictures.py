@@ -1,0 +1,129 @@
+"""The figures of a report: files for Markdown, and what the page draws in their place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from actbench.analysis.cohorts import Cohort, Variant
+from actbench.analysis.comparisons import Family
+from actbench.analysis.curves import recorded_slots
+from actbench.analysis.over_tasks import over_tasks
+from actbench.analysis.paired import ENOUGH_PAIRS
+from actbench.errors import BadInput
+from actbench.report.activation_panels import PanelGrid, panel_grid
+from actbench.report.figures import plot_activations, plot_curves, plot_forest, plot_profiles
+from actbench.report.forest import Forest, forests
+from actbench.report.loss_curves import LossChart, loss_chart
+from actbench.report.numbers import plural
+from actbench.report.palette import Palette
+from actbench.store import Run
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report: a file under figures/, or in its place the reason why it could not be drawn.
+
+    `live` is what the page draws itself; None where it shows the file.
+    """
+
+    file: str
+    title: str
+    caption: str
+    problem: str = ""
+    live: Forest | LossChart | PanelGrid | None = None
+
+
+def forest_pictures(folder: Path, family: Family, palette: Palette) -> list[Picture]:
+    """The differences of pre-training and of fine-tuning, each in one figure."""
+    pictures = []
+    for forest in forests(family):
+        side = "left" if forest.better < 0 else "right"
+        caption = (
+            f"Mean paired difference and its 95 % interval; {side} of zero is better than {family.baseline}. A full "
+            f"dot may be called a difference: {ENOUGH_PAIRS} pairs or more, p ≤ 0.05 after correction. A hollow one "
+            "may not."
+        )
+        file = f"figures/{forest.name}.svg"
+        draw = partial(plot_forest, forest, palette.colour_of, folder / file)
+        pictures.append(_picture(Picture(file, forest.title, caption), draw, lambda forest=forest: forest))
+    return pictures
+
+
+def loss_picture(folder: Path, cohort: Cohort, palette: Palette) -> Picture:
+    """The losses of one model's runs."""
+    runs = [run for variant in cohort.variants for run in variant.runs.values()]
+    caption = (
+        f"{plural(len(runs), 'run')}. Several seeds of one activation: their mean, the validation loss in a "
+        "band from the lowest to the highest. The first fall of the loss runs off the top."
+    )
+    file = f"figures/{_slug(cohort.name)}-loss.svg"
+    picture = Picture(file, f"{cohort.name}: loss", caption)
+    return _picture(picture, lambda: plot_curves(runs, folder / file), lambda: loss_chart(cohort, palette.numbers))
+
+
+def profile_pictures(folder: Path, family: Family) -> list[Picture]:
+    """The performance profiles of each model that was fine-tuned on several tasks."""
+    variants = [variant for variant in over_tasks(family.finetuning) if variant.gains is not None]
+    pictures = []
+    for model in dict.fromkeys(variant.model for variant in variants):
+        own = [variant for variant in variants if variant.model == model]
+        caption = (
+            f"{plural(len(own[0].tasks), 'task')}. For every τ, the share of tasks and seeds at which a score "
+            f"is more than τ points above that of {family.baseline}. Of curves that do not cross, the upper is better. "
+            f"Bands (95 %, over pre-training seeds) are drawn from {ENOUGH_PAIRS} seeds on."
+        )
+        file = f"figures/{_slug(model)}-profiles.svg"
+        picture = Picture(file, f"{model}: performance profiles", caption)
+        pictures.append(_picture(picture, partial(plot_profiles, own, family.baseline, folder / file)))
+    return pictures
+
+
+def activation_pictures(folder: Path, models: Sequence[Cohort]) -> list[Picture]:
+    """What each learnable activation of each model became, by its run of the lowest seed."""
+    return [
+        _activation_picture(folder, cohort, variant)
+        for cohort in models
+        for variant in cohort.variants
+        if _is_learnable(variant.first)
+    ]
+
+
+def _activation_picture(folder: Path, cohort: Cohort, variant: Variant) -> Picture:
+    run = variant.first
+    caption = (
+        f"Run {run.id}, seed {run.seed}. Solid: after training; dotted: before; beneath: how often inputs "
+        "of that size reach the layer. A tail that few inputs reach may run off the panel."
+    )
+    file = f"figures/{_slug(cohort.name)}-activations-{_slug(variant.label)}.svg"
+    picture = Picture(file, f"{cohort.name}: {variant.label} by layer", caption)
+    return _picture(
+        picture, lambda: plot_activations([run], folder / file), lambda: panel_grid(run, cohort.name, variant.label)
+    )
+
+
+def _picture(
+    picture: Picture,
+    draw: Callable[[], None],
+    live: Callable[[], Forest | LossChart | PanelGrid | None] = lambda: None,
+) -> Picture:
+    """Draws; a run that cannot be drawn costs the report this figure only."""
+    try:
+        draw()
+        return replace(picture, live=live())
+    except BadInput as error:
+        return replace(picture, problem=f"Not drawn: {error}")
+
+
+def _is_learnable(run: Run) -> bool:
+    try:
+        return any(slot["final"] for slot in recorded_slots(run))
+    except BadInput:
+        return True  # the attempt to draw it will say what is wrong
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")

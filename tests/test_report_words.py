@@ -1,0 +1,158 @@
+"""What a report says in words follows from its runs: caveats where there is reason, the claim in exact terms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fake_runs
+import numpy as np
+import pytest
+
+from actbench.analysis.claims import Claim
+from actbench.analysis.comparisons import compare
+from actbench.report.activation_panels import panel_grid
+from actbench.report.caveats import caveats
+from actbench.report.claim_words import claim_text
+from actbench.report.forest import forests
+from actbench.report.loss_curves import averaged, picked
+from actbench.report.palette import DARK, LIGHT, contrast, legible
+from actbench.report.provenance import hashes_table, runs_table
+from actbench.store import Run
+
+NOISE = (0.01, -0.012, 0.008, -0.009, 0.011, -0.007)
+
+
+def pairs(root: Path, seeds: int = 6) -> list[Run]:
+    """GELU, and RAF 0.05 nats below it."""
+    made = [fake_runs.pretrain(root, "gelu", seed, loss=5.0) for seed in range(seeds)]
+    return [*made, *(fake_runs.pretrain(root, "raf", seed, loss=4.95 + NOISE[seed]) for seed in range(seeds))]
+
+
+def real(run: Run) -> Run:
+    """As if trained at the papers' scale, on text of one's own."""
+    run.info["recipe"]["corpus"] = {"source": "hub", "dataset": "openwebtext"}
+    run.info["model"]["parameters"] = 125_000_000
+    assert run.manifest is not None
+    run.manifest["summary"]["tokens"] = 2e9
+    return run
+
+
+def test_a_study_without_reason_for_caveats_has_but_that_of_rates(tmp_path: Path) -> None:
+    (only,) = caveats([real(run) for run in pairs(tmp_path)], "gelu")
+    assert "same learning rate (0.001)" in only
+
+
+def with_machines(runs: list[Run]) -> list[Run]:
+    runs[0].info["environment"]["processor"] = "another"
+    return runs
+
+
+def with_sizes(runs: list[Run]) -> list[Run]:
+    for run in runs[6:]:
+        run.info["model"]["parameters"] *= 1.5
+    return runs
+
+
+CASES: list[tuple[str, Any, str]] = [
+    ("one seed", lambda root: pairs(root, 1), "One seed says nothing of chance"),
+    ("few seeds", lambda root: pairs(root, 5), "too few to conclude from"),
+    ("scale", pairs, "not the papers' results"),
+    ("built-in", pairs, "built-in corpus is a stand-in"),
+    ("machines", lambda root: with_machines(pairs(root)), "differ in processor"),
+    ("sizes", lambda root: with_sizes(pairs(root)), "sizes are not matched. In parameters, beside gelu: raf +50.0 %"),
+    (
+        "unfinished",
+        lambda root: [*pairs(root), fake_runs.pretrain(root, "relu", finished=False)],
+        "1 run not finished and left out of every number (1 interrupted)",
+    ),
+    ("stand-ins", lambda root: [*pairs(root), fake_runs.finetune(root, pairs(root)[0])], "sst2 is a stand-in"),
+    ("subset", lambda root: [*pairs(root), fake_runs.finetune(root, pairs(root)[0])], "saw 300 training examples"),
+]
+
+
+@pytest.mark.parametrize(("make", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_each_caveat_is_made_of_the_fact_it_is_about(tmp_path: Path, make: Any, expected: str) -> None:
+    assert sum(expected in sentence for sentence in caveats(make(tmp_path), "gelu")) == 1
+
+
+def test_the_claim_is_told_in_exact_terms(tmp_path: Path) -> None:
+    runs = pairs(tmp_path)
+    text = claim_text(Claim(text="t", activation="raf", margin=0.02), compare(runs, "gelu"))
+    assert text.tested == (
+        "Tested: raf has a lower validation loss after pre-training than gelu by more than 0.02 nats, in every model."
+    )
+    (reason,) = text.reasons
+    assert reason.startswith("bert-nano: supported, −0.0498 [−0.0") and "nats over 6 seeds" in reason
+    assert "against the margin of 0.02, p < 0.001 after Holm's correction for 1 comparison" in reason
+
+
+def test_too_few_seeds_are_told_with_how_many_it_takes(tmp_path: Path) -> None:
+    (reason,) = claim_text(Claim(text="t", activation="raf"), compare(pairs(tmp_path, 3), "gelu")).reasons
+    assert "over 3 seeds; it takes 6 to conclude" in reason
+
+
+def test_a_run_is_told_by_what_it_changes_in_the_baselines(tmp_path: Path) -> None:
+    runs = [*pairs(tmp_path, 2), fake_runs.pretrain(tmp_path, "raf", 5)]
+    cells = {row.cells[0]: row.cells for row in runs_table(runs, "gelu").rows}
+    assert cells[runs[0].id][-1] == "the baseline itself"
+    assert cells[runs[2].id][-1] == "model.activation.name: gelu → raf"
+    assert cells[runs[4].id][-1] == "no such run"
+
+
+def test_hashes_are_whole_in_the_values_and_short_in_the_cells(tmp_path: Path) -> None:
+    run = fake_runs.pretrain(tmp_path, "gelu")
+    (row,) = hashes_table([run]).rows
+    digest = run.manifest["files"]["metrics.jsonl"] if run.manifest else ""
+    assert row.values["files"]["metrics.jsonl"] == digest and digest[:12] in row.cells
+
+
+def test_an_interval_that_dwarfs_the_others_runs_off_the_forests_axis(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path, "gelu", seed, loss=5.0) for seed in range(6)]
+    spread = {"raf": 1.0, "silu": 1.1, "relu": 0.9, "poly_relu": 300.0}
+    runs += [fake_runs.pretrain(tmp_path, a, s, loss=4.9 + k * NOISE[s]) for a, k in spread.items() for s in range(6)]
+    (forest,) = forests(compare(runs, "gelu"))
+    row = {row.label: row for row in forest.rows}
+    assert all(forest.is_off(end) for end in row["poly_relu"].interval or ())
+    assert not any(forest.is_off(end) for end in row["raf"].interval or ())
+    assert forest.position(0) == 50 and 0 < forest.position(row["raf"].mean) < 50
+    assert row["raf"].sure and not row["poly_relu"].sure
+    assert forest.ticks == tuple(-tick for tick in reversed(forest.ticks))
+
+
+def test_curves_are_thinned_without_losing_their_ends_or_their_mean() -> None:
+    steps, loss = np.arange(1.0, 1001.0), np.linspace(9, 4, 1000)
+    x, y = picked(steps, loss, 300)
+    assert len(x) == 300 and (x[0], x[-1]) == (1, 1000) and y[-1] == 4
+    (x, y), width = averaged(steps, loss, 300)
+    assert width == 4 and len(x) == 250 and x[0] == 2.5 and y.mean() == pytest.approx(loss.mean())
+    (x, y), width = averaged(steps[:10], loss[:10], 300)
+    assert width == 1 and y.tolist() == loss[:10].tolist()
+    (x, y), _ = averaged(steps[:7], np.arange(7.0), 3)
+    assert (x.tolist(), y.tolist()) == ([2.0, 5.0, 7.0], [1.0, 4.0, 6.0])
+
+
+@pytest.mark.parametrize("ground", [LIGHT, DARK])
+@pytest.mark.parametrize("colour", ["#222222", "#e69f00", "#332288", "#56b4e9", "#ffffff", "#000000"])
+def test_a_colour_is_made_to_stand_out_and_changed_no_further(colour: str, ground: str) -> None:
+    from matplotlib.colors import to_rgb
+
+    tone = legible(colour, ground)
+    assert contrast(to_rgb(tone), to_rgb(ground)) >= 3
+    assert (tone == colour) is (contrast(to_rgb(colour), to_rgb(ground)) >= 3)
+
+
+def test_contrast_is_that_of_the_standard() -> None:
+    assert contrast((0, 0, 0), (1, 1, 1)) == pytest.approx(21)
+    assert contrast((119 / 255,) * 3, (1, 1, 1)) == pytest.approx(4.48, abs=0.01)  # #777 on white
+
+
+def test_panels_hold_the_curves_of_every_layer(tmp_path: Path) -> None:
+    run = fake_runs.pretrain(tmp_path, "raf", layers=3)
+    grid = panel_grid(run, "bert-nano", "raf")
+    assert [panel.title for panel in grid.panels] == ["Layer 1", "Layer 2", "Layer 3"]
+    assert grid.low < 0 < grid.high
+    for panel in grid.panels:
+        assert panel.before != panel.after and panel.inputs.startswith("M0 34V")
+        x = [float(point.split()[0]) for point in panel.after[1:].split("L")]
+        assert x[0] == 0 and x[-1] == 200 and x == sorted(x) and len(x) > 150
