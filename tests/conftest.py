@@ -120,3 +120,25 @@ def write(tmp_path, monkeypatch):
         return Path(name)
 
     return write_file
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory):
+    """A real Slurm of one node and two cores, as the environment in which its commands find it."""
+    import slurm_service
+
+    if reason := slurm_service.missing():
+        pytest.skip(reason)
+    with slurm_service.slurm(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory):
+    """A real Ray of two nodes, each with one core."""
+    import ray_service
+
+    if reason := ray_service.missing():
+        pytest.skip(reason)
+    with ray_service.ray_cluster(tmp_path_factory.mktemp("ray")) as cluster:
+        yield cluster

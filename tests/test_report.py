@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import json
 import os
 import re
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from actbench.analysis.claims import Claim
 from actbench.analysis.comparisons import compare
 from actbench.analysis.power import seeds_needed
 from actbench.errors import BadInput
@@ -176,38 +180,53 @@ def reported(tmp_path: Path, pretrained: list[Run]) -> Path:
     """The folder of a report on all of the runs and a few fine-tunings."""
     tuned = [fake_runs.finetune(tmp_path / "runs", run, "sst2", 0) for run in pretrained[:6]]
     about = "First <script>alert(1)</script> part.\n\nSecond & last."
-    write_report(tmp_path / "report", StudyText("A <b>bold</b> title", about), [*pretrained, *tuned], "gelu")
+    claim = Claim(text="RAF is better.", activation="raf")
+    write_report(tmp_path / "report", StudyText("A <b>bold</b> title", about, claim), [*pretrained, *tuned], "gelu")
     return tmp_path / "report"
 
 
 def test_report_comes_in_the_promised_order(reported: Path) -> None:
     page = (reported / "report.html").read_text(encoding="utf-8")
     marks = (
-        "What these numbers are",
-        "Verdict",
+        "Claim",
+        "Findings",
+        "What these numbers are, and are not",
         "Results",
-        ">Loss<",
+        "Loss",
         "Learned activations",
-        "Runs, data and",
+        "Speed and memory",
+        "Runs, data and environment",
     )
-    places = [page.index(mark) for mark in marks]
-    assert places == sorted(places)
+    assert re.findall(r"<h2>(.*)</h2>", page) == list(marks)
     headings = re.findall(r"^## (.*)$", (reported / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert headings[:3] == ["What these numbers are", "Verdict", "Results"]
+    assert headings == list(marks)
 
 
 def test_page_is_self_contained_and_escapes_what_users_write(reported: Path) -> None:
     page = (reported / "report.html").read_text(encoding="utf-8")
     assert "A &lt;b&gt;bold&lt;/b&gt; title" in page and "Second &amp; last." in page
-    assert "<script" not in page and "<b>bold" not in page
+    assert "<script>alert" not in page and "<b>bold" not in page
     assert not re.search(r'(?:src|href)="(?!#)', page)
     assert "url(http" not in page and "@import" not in page
 
 
-def test_ids_of_inlined_figures_are_unique_and_resolve(reported: Path) -> None:
+def test_only_the_scripts_that_the_page_came_with_may_run(reported: Path) -> None:
     page = (reported / "report.html").read_text(encoding="utf-8")
-    figures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(figures) == 2  # the losses, and RAF's curves
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    allowed = re.findall(r"'sha256-([^']+)'", html.unescape(page))
+    assert len(scripts) == 3
+    assert allowed == [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert "default-src 'none'" in page
+
+
+def test_ids_of_inlined_figures_are_unique_and_resolve(tmp_path: Path) -> None:
+    """The performance profiles of two models."""
+    runs = [fake_runs.pretrain(tmp_path, a, name=f"n{n}", steps=n) for n in (40, 60) for a in ("gelu", "raf")]
+    runs += [fake_runs.finetune(tmp_path, run, task) for run in runs for task in ("sst2", "rte")]
+    write_report(tmp_path / "report", StudyText("t", ""), runs, "gelu")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    figures = re.findall(r"<svg style.*?</svg>", page, re.DOTALL)
+    assert len(figures) == 2
     ids = [set(re.findall(r'\bid="([^"]+)"', figure)) for figure in figures]
     assert not ids[0] & ids[1]
     for figure, own in zip(figures, ids, strict=True):
@@ -219,7 +238,8 @@ def test_report_says_what_the_numbers_are_not(reported: Path) -> None:
     text = (reported / "report.md").read_text(encoding="utf-8")
     assert "not the papers' results" in text
     assert "sst2 is a stand-in" in text
-    assert "Fewer than 6 pre-training seeds" in text
+    assert "Fewer than 6 pre-training seeds" in text and "This is so for bert-nano (3 seeds)" in text
+    assert "This is so for swiglu of bert-nano." in text
     assert "built-in corpus" in text
 
 
@@ -227,7 +247,7 @@ def test_real_tasks_are_not_called_stand_ins(tmp_path: Path) -> None:
     parent = fake_runs.pretrain(tmp_path / "runs", "gelu")
     runs = [parent, fake_runs.finetune(tmp_path / "runs", parent, stand_in=False)]
     write_report(tmp_path / "report", StudyText("t", ""), runs, "gelu")
-    assert "stand-in" not in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "stand-in" not in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
 
 
 def test_verdict_names_the_differences_that_exclude_zero_and_those_that_do_not(tmp_path: Path) -> None:
@@ -239,7 +259,7 @@ def test_verdict_names_the_differences_that_exclude_zero_and_those_that_do_not(t
     runs.append(fake_runs.pretrain(root, "swiglu", 0, loss=4.0))
     write_report(tmp_path / "report", StudyText("t", ""), runs, "gelu")
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
-    verdict = text[text.index("## Verdict") : text.index("## Results")]
+    verdict = text[text.index("## Findings") : text.index("## What these")]
     assert re.search(r"difference in validation loss to gelu's: raf −0\.\d{4} \\\[.*\(6 seeds\)", verdict)
     assert "no difference to gelu is shown for silu" in verdict and verdict.count("silu") == 1
     assert "no interval for swiglu (one seed: no interval)" in verdict
@@ -277,7 +297,7 @@ def test_profiles_stand_in_the_report_of_several_tasks(tmp_path: Path, pretraine
     write_report(tmp_path / "report", StudyText("t", ""), [*pretrained, *tuned], "gelu")
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "(figures/bert-nano-profiles.svg)" in text and "over all tasks" in text
-    assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8").count("<svg") == 3
+    assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8").count("<svg style") == 1
 
 
 def test_tables_json_traces_numbers_to_runs(reported: Path, pretrained: list[Run]) -> None:
@@ -287,13 +307,13 @@ def test_tables_json_traces_numbers_to_runs(reported: Path, pretrained: list[Run
     rows = data["tables"][0]["rows"]
     assert [row["activation"] for row in rows] == ["gelu", "raf", "swiglu"]
     assert all(row["runs"] and set(row["runs"]) <= known for row in rows)
-    listed = {row["run"]: row["status"] for table in data["tables"] for row in table["rows"] if "run" in row}
+    listed = {row["run"]: row["status"] for table in data["tables"] for row in table["rows"] if "status" in row}
     assert listed[pretrained[-1].id] == "interrupted" and len(listed) == len(pretrained) + 6
 
 
 def test_figures_of_the_markdown_lie_beside_it(reported: Path) -> None:
     linked = re.findall(r"\]\((figures/[^)]+)\)", (reported / "report.md").read_text(encoding="utf-8"))
-    assert len(linked) == 2 and all((reported / name).is_file() for name in linked)
+    assert len(linked) == 4 and all((reported / name).is_file() for name in linked)
 
 
 def test_the_same_runs_give_the_same_report(tmp_path: Path, reported: Path) -> None:
@@ -304,12 +324,14 @@ def test_the_same_runs_give_the_same_report(tmp_path: Path, reported: Path) -> N
         "from actbench.store import list_runs\n"
         f"runs = list_runs(Path({str(tmp_path / 'runs')!r}))[::-1]\n"
         f"again = Path({str(tmp_path / 'again')!r})\n"
-        f"write_report(again, StudyText({data['title']!r}, {data['about']!r}), runs, 'gelu')\n"
+        "from actbench.analysis.claims import Claim\n"
+        "claim = Claim(text='RAF is better.', activation='raf')\n"
+        f"write_report(again, StudyText({data['title']!r}, {data['about']!r}, claim), runs, 'gelu')\n"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=environment)
     files = sorted(path.relative_to(reported) for path in reported.rglob("*") if path.is_file())
-    assert len(files) == 5
+    assert len(files) == 7 + 2 * 10  # page, Markdown, tables, four figures; each table twice
     for file in files:
         assert (tmp_path / "again" / file).read_bytes() == (reported / file).read_bytes(), file
 
@@ -320,16 +342,15 @@ def test_a_run_that_cannot_be_drawn_costs_its_figure_only(tmp_path: Path, file: 
     (run.folder / file).write_bytes(b"broken")
     write_report(tmp_path / "report", StudyText("t", ""), [run], "raf")
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    assert "Not drawn:" in page and page.count("<svg") == 1
+    assert page.count("Not drawn:") == 1 and 'class="losses"' in page
 
 
 def test_facts_on_which_runs_disagree_are_counted(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path / "runs", "gelu", seed) for seed in range(3)]
     runs[0].info["environment"]["libraries"]["torch"] = "1.0"
     write_report(tmp_path / "report", StudyText("t", ""), runs, "gelu")
-    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    assert "libraries.torch" in page
-    assert "1.0 (1 run)" in page and "2.12.0 (2 runs)" in page
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| libraries.torch | 1.0 | 1 |" in text and "| libraries.torch | 2.12.0 | 2 |" in text
 
 
 def test_nothing_finished_is_nothing_to_report(tmp_path: Path) -> None:

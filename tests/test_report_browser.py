@@ -61,7 +61,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     root = tmp_path_factory.mktemp("runs")
     made = [fake_runs.pretrain(root, a, seed) for a in ("gelu", "raf", "poly_norm", "relu") for seed in range(7)]
     made += [fake_runs.finetune(root, run, task) for run in made for task in ("sst2", "rte") if run.seed < 3]
-    made += [fake_runs.pretrain(root, a, seed, name="gpt-nano") for a in ("gelu", "raf") for seed in range(2)]
+    made += [
+        fake_runs.pretrain(root, a, seed, name="gpt-nano", steps=240) for a in ("gelu", "raf") for seed in range(2)
+    ]
     for run in made[-4:]:
         run.info["recipe"]["name"] = HOSTILE
     return [*made, fake_runs.pretrain(root, "silu", 0, finished=False)]
@@ -122,20 +124,21 @@ def hover(page: Any, x: int, y: int = 0) -> None:
     ActionChains(page, duration=20).move_to_element_with_offset(plot, x, y).perform()
 
 
-def ink(page: Any, variable: str) -> int:
-    """How many pixels of the first chart have exactly an activation's colour."""
+def ink(page: Any, variable: str, share: float = 1.0) -> int:
+    """How many pixels of the first chart, or of a share of it at the left, have exactly an activation's colour."""
     script = """
       const probe = document.body.appendChild(document.createElement("i"));
       probe.style.color = `var(--${arguments[0]})`;
       const [r, g, b] = getComputedStyle(probe).color.match(/\\d+/g).map(Number);
       probe.remove();
       const canvas = document.querySelector(".losses canvas");
-      const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      const width = Math.round(canvas.width * arguments[1]);
+      const data = canvas.getContext("2d").getImageData(0, 0, width, canvas.height).data;
       let found = 0;
       for (let i = 0; i < data.length; i += 4) found += data[i] === r && data[i + 1] === g && data[i + 2] === b;
       return found;
     """
-    return int(page.execute_script(script, variable))
+    return int(page.execute_script(script, variable, share))
 
 
 def tip(page: Any) -> list[str]:
@@ -200,7 +203,7 @@ def test_hovering_reads_every_runs_loss_at_the_step(page: Any, runs: list[Run]) 
     page.execute_script("document.querySelectorAll('.losses')[0].remove()")  # leaves bert-nano's
     hover(page, 100)
     lines = tip(page)
-    step = int(re.match(r"step ([\d,]+) · [\d.]+ [KMB]? ?tokens", lines[0])[1].replace(",", ""))  # type: ignore[index]
+    step = int(re.match(r"step ([\d,]+) · [\d.,]+ ?[KMB]? ?tokens", lines[0])[1].replace(",", ""))  # type: ignore[index]
     logged = {
         run.id: next(row["loss"] for row in run.metrics() if row["kind"] == "validation" and row["step"] == step)
         for run in runs[:28]
@@ -250,12 +253,14 @@ def test_dragging_zooms_and_a_double_click_resets(page: Any) -> None:
     plot, reset = one(page, ".losses .u-over"), one(page, ".losses .reset")
     hover(page, -480)
     whole = tip(page)[0]
+    assert ink(page, "v2", 0.12) == 0  # the first fall runs off the top
     assert not reset.is_enabled()
     chain = ActionChains(page, duration=50).move_to_element_with_offset(plot, 50, 0).click_and_hold()
     chain.move_by_offset(200, 0).release().perform()
     assert reset.is_enabled()
     hover(page, -480)
     assert tip(page)[0] != whole
+    assert ink(page, "v2", 0.12) > 0  # what is left of the curve now spans the chart
     ActionChains(page).double_click(plot).perform()
     assert not reset.is_enabled()
     hover(page, -480)

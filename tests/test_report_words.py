@@ -58,7 +58,7 @@ CASES: list[tuple[str, Any, str]] = [
     ("one seed", lambda root: pairs(root, 1), "One seed says nothing of chance"),
     ("few seeds", lambda root: pairs(root, 5), "too few to conclude from"),
     ("scale", pairs, "not the papers' results"),
-    ("built-in", pairs, "built-in corpus is a stand-in"),
+    ("built-in", pairs, "built-in corpus stands in"),
     ("machines", lambda root: with_machines(pairs(root)), "differ in processor"),
     ("sizes", lambda root: with_sizes(pairs(root)), "sizes are not matched. In parameters, beside gelu: raf +50.0 %"),
     (
@@ -140,6 +140,10 @@ def test_a_colour_is_made_to_stand_out_and_changed_no_further(colour: str, groun
     tone = legible(colour, ground)
     assert contrast(to_rgb(tone), to_rgb(ground)) >= 3
     assert (tone == colour) is (contrast(to_rgb(colour), to_rgb(ground)) >= 3)
+
+
+def test_a_dark_grey_is_a_light_one_on_a_dark_ground() -> None:
+    assert legible("#222222", DARK) == "#dddddd"
 
 
 def test_contrast_is_that_of_the_standard() -> None:

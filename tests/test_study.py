@@ -218,6 +218,12 @@ def test_the_command_reports_its_outcome_and_its_failures(study, tmp_path, capsy
     assert facts["finished"] == 1 and len(facts["failed"]) == 1 and Path(facts["report"]).exists()
 
 
+def test_launcher_options_of_another_launcher_are_refused(study, tmp_path):
+    with pytest.raises(BadInput, match=r"(?s)job=.*expected key=value.*--jobs"):
+        cli.run(study(), launcher="slurm", jobs=2, launcher_set=["=job="], runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("launcher", "options", "expected"),
     [

@@ -29,14 +29,12 @@ def run(
     Example: actbench study run recipes/studies/reproduce.yaml --jobs 2
     """
     from actbench.errors import RunFailed
-    from actbench.study import open_study, run_study
+    from actbench.study import load_study, plan_graph, run_study
     from actbench.study.launchers import open_launcher
 
-    options = _options(launcher_set or [])
-    if jobs is not None:
-        options["jobs"] = str(jobs)
-    graph = open_study(file, runs, say)
-    outcome = run_study(graph, open_launcher(launcher, runs, graph.folder, options), say, retry=retry)
+    loaded, options = load_study(file), _options(launcher_set or [], launcher, jobs)
+    opened = open_launcher(launcher, runs, runs / loaded.study.name, options)
+    outcome = run_study(plan_graph(loaded, runs, say), opened, say, retry=retry)
     if as_json:
         print_json(outcome.facts())
     else:
@@ -68,11 +66,18 @@ app.command("plan")(study_plan.plan)
 app.command("status")(study_status.status)
 
 
-def _options(given: list[str]) -> dict[str, str]:
-    """The launcher's options. Raises BadInput for what is not key=value."""
+def _options(given: list[str], launcher: str, jobs: int | None) -> dict[str, str]:
+    """The launcher's options. Raises BadInput for what is not key=value, and for jobs where a cluster divides cores."""
     from actbench.errors import BadInput, Problem
 
-    wrong = [text for text in given if not all(text.partition("=")[:2])]
-    if wrong:
-        raise BadInput([Problem("expected key=value", where=f"--launcher-set {text}") for text in wrong])
-    return {key: value for key, _, value in (text.partition("=") for text in given)}
+    problems = [
+        Problem("expected key=value", where=f"--launcher-set {text}")
+        for text in given
+        if not all(text.partition("=")[:2])
+    ]
+    if jobs is not None and launcher != "local":
+        problems.append(Problem("is for the local launcher", "--jobs", hint="a cluster says how many it starts"))
+    if problems:
+        raise BadInput(problems)
+    options = {key: value for key, _, value in (text.partition("=") for text in given)}
+    return options if jobs is None else {**options, "jobs": str(jobs)}

@@ -56,12 +56,17 @@ def _unfinished(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _few_seeds(found: Sequence[Cohort]) -> Iterator[str]:
+    single: list[str] = []
     fewest: dict[str, int] = {}
     for cohort in found:
-        seeds = min(len({seed for seed, _ in variant.runs}) for variant in cohort.variants)
-        fewest[cohort.name] = min(seeds, fewest.get(cohort.name, seeds))
-    single = [name for name, number in fewest.items() if number == 1]
-    few = [f"{name} ({plural(number, 'seed')})" for name, number in fewest.items() if 1 < number < ENOUGH_PAIRS]
+        seeds = {variant.label: len({seed for seed, _ in variant.runs}) for variant in cohort.variants}
+        alone = [label for label, number in seeds.items() if number == 1]
+        single += [cohort.name] if len(alone) == len(seeds) else [f"{label} of {cohort.name}" for label in alone]
+        for number in seeds.values():
+            if 1 < number < ENOUGH_PAIRS:
+                fewest[cohort.name] = min(number, fewest.get(cohort.name, number))
+    single = list(dict.fromkeys(single))
+    few = [f"{name} ({plural(number, 'seed')})" for name, number in fewest.items()]
     if single:
         yield f"One seed says nothing of chance: with another, the order may be another. This is so for {join(single)}."
     if few:
@@ -92,10 +97,7 @@ def _stand_ins(runs: Sequence[Run]) -> Iterator[str]:
             "beside published ones. Chance is an accuracy of 50 % and a correlation of 0."
         )
     if any(run.kind == "pretrain" and run.info["recipe"]["corpus"]["source"] == "builtin" for run in runs):
-        yield (
-            "The built-in corpus is a stand-in too: documentation in English, far from what language models are "
-            "trained on."
-        )
+        yield "The built-in corpus stands in for real text: it is documentation, of which there is little."
 
 
 def _subsets(runs: Sequence[Run]) -> Iterator[str]:

@@ -91,17 +91,18 @@
       })));
       const means = this.data.variants.map((variant, index) => line({ stroke: variants[index], width: 2.25 }));
       const axis = { stroke: soft, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+      const title = (label) => ({ label, labelSize: 20, labelGap: 0, labelFont: "12px system-ui, sans-serif" });
       const options = {
         width: this.width(), height: HEIGHT,
         legend: { show: false },
         cursor: { drag: { x: true, y: false }, points: { size: 6 }, focus: { prox: -1 } },
         scales: {
-          x: { time: false },
+          x: { time: false, range: (_, ...ends) => (this.window = ends) },
           y: { distr: this.log ? 3 : 1, log: 10, range: (chart, low, high) => this.range(chart, low, high) },
         },
         axes: [
-          { ...axis, values: (_, steps) => steps.map((step) => step.toLocaleString("en")) },
-          { ...axis, size: 58, splits: (chart) => this.ticks(chart), filter: (_, ticks) => ticks },
+          { ...axis, ...title("step"), size: 30, values: (_, steps) => steps.map((step) => step.toLocaleString("en")) },
+          { ...axis, ...title("loss, nats a token"), size: 50, splits: (chart) => this.ticks(chart), filter: (_, ticks) => ticks },
         ],
         series: [{}, ...seeds, ...means],
         hooks: {
@@ -116,14 +117,13 @@
     }
 
     width() {
+      if (document.documentElement.dataset.printing) return PAPER;
       const style = getComputedStyle(this.box);
-      const inner = this.box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-      return Math.max(200, document.documentElement.dataset.printing ? Math.min(inner, PAPER) : inner);
+      return Math.max(200, this.box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight));
     }
 
     isZoomed(chart) {
-      const steps = chart.data[0];
-      return chart.scales.x.min > steps[0] || chart.scales.x.max < steps.at(-1);
+      return this.window[0] > chart.data[0][0] || this.window[1] < chart.data[0].at(-1);
     }
 
     // The whole training is shown without its first fall, which would flatten all differences; a part of it as it is.
@@ -207,14 +207,14 @@
       for (const variant of this.data.variants) {
         variant.output = element("output", {});
         variant.button = this.toggle("whole", variant.runs, swatch(variant.colour), variant.label, variant.output);
-        const row = element("div", {}, variant.button);
+        const seeds = element("div", { className: "seeds" });
         for (const run of variant.runs) {
           run.output = element("output", {});
-          run.button = this.toggle("seed", [run], `seed ${run.seed}`, run.output);
+          run.button = this.toggle("seed", [run], `seed ${run.seed} `, run.output);
           run.button.title = run.id;
-          if (variant.runs.length > 1) row.append(run.button);
+          if (variant.runs.length > 1) seeds.append(run.button);
         }
-        legend.append(row);
+        legend.append(element("div", {}, variant.button, seeds));
       }
     }
 
@@ -231,7 +231,7 @@
     }
 
     show() {
-      const { min, max } = this.chart.scales.x;
+      const [min, max] = this.window;
       const pressed = (button, on) => button.setAttribute("aria-pressed", String(on));
       for (const run of this.runs) pressed(run.button, !this.hidden.has(run));
       for (const variant of this.data.variants) pressed(variant.button, variant.runs.some((run) => !this.hidden.has(run)));

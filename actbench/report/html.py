@@ -33,6 +33,7 @@ def html(report: Report, folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["tied"] = tied
     shown = [picture for picture in report.pictures if not picture.problem and picture.live is None]
     svg = {picture.file: _inline_svg(folder / picture.file, f"f{i}") for i, picture in enumerate(shown)}
     charts = [picture.live.data for picture in report.losses if isinstance(picture.live, LossChart)]
@@ -55,6 +56,11 @@ def script_json(data: Any) -> Markup:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
+
+
+def tied(text: str) -> str:
+    """Text in which short brackets, as those of intervals, are not broken over lines."""
+    return re.sub(r"[\[(][^\])]{,30}[\])]", lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
 
 
 @cache

@@ -72,6 +72,14 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def rough(value: float) -> str:
+    """819 K, 1.64 M: three digits."""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if value >= unit:
+            return f"{value / unit:.3g} {name}"
+    return f"{value:.0f}"
+
+
 def duration(seconds: float) -> str:
     """48 s, 12.3 min, 4.5 h, 3.1 d."""
     for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):

@@ -13,6 +13,7 @@ from actbench.report.figure_style import colours
 LIGHT, DARK = "#ffffff", "#181b1f"  # what charts stand on
 CONTRAST = 3.0  # WCAG 2.2, 1.4.11: graphics
 STEPS = 40
+GREY = 0.05  # how far a grey's channels may be apart
 
 Rgb = tuple[float, float, float]
 
@@ -44,7 +45,12 @@ def palette(found: Sequence[Cohort], baseline: str) -> Palette:
 
 
 def legible(colour: str, ground: str) -> str:
-    """The colour, mixed with white or black only as far as it takes to stand out on `ground`."""
+    """The colour, mixed with white or black only as far as it takes to stand out on `ground`.
+
+    A dark grey turns into the light one that is its like: on a dark ground, that is the neutral colour.
+    """
+    if ground == DARK and max(to_rgb(colour)) - min(to_rgb(colour)) < GREY and luminance(to_rgb(colour)) < 0.2:
+        colour = to_hex([1 - channel for channel in to_rgb(colour)])
     towards = (0.0, 0.0, 0.0) if luminance(to_rgb(ground)) > 0.5 else (1.0, 1.0, 1.0)
     return next(
         to_hex(tone)

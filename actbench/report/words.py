@@ -10,7 +10,7 @@ from actbench.analysis.cohorts import Cohort, short_name
 from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.paired import ENOUGH_PAIRS, Difference
 from actbench.analysis.power import seeds_needed
-from actbench.report.numbers import count, difference_and_interval, join, needed_seeds, plural
+from actbench.report.numbers import count, difference_and_interval, join, needed_seeds, plural, rough
 from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS
 from actbench.store import Run
 
@@ -51,7 +51,8 @@ def glance(runs: Sequence[Run], found: Sequence[Cohort]) -> list[tuple[str, str]
     tiles = [(done, "run finished" if len(runs) == 1 else "runs finished")]
     tiles += [(str(len(names)), plural(len(names), what).partition(" ")[2]) for what, names in of.items() if names]
     tokens = [run.summary["tokens"] for run in finished if run.kind == "pretrain"]
-    return [*tiles, (_range(tokens), "tokens a run")] if tokens else tiles
+    ends = dict.fromkeys((rough(min(tokens)), rough(max(tokens)))) if tokens else {}
+    return [*tiles, (" to ".join(ends), "tokens a run")] if ends else tiles
 
 
 def verdicts(family: Family) -> list[Verdict]:

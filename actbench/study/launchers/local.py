@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from actbench.errors import BadInput, Interrupted, Problem
-from actbench.study.launchers import check_options
+from actbench.study.launchers import check_options, use_threads
 from actbench.study.tasks import Task, perform
 
 # The server imports these once and forks a clean process for each task: none pays for imports, none sees another's
@@ -107,20 +107,11 @@ def _work(sender: Connection, task: Task, runs: Path, log: Path | None, n_thread
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if log is not None:
         _write_into(log)
-    _use_threads(n_threads)
+    use_threads(n_threads)
     try:
         sender.send(perform(task, runs))
     except Interrupted as error:
         raise SystemExit(error.exit_code) from None
-
-
-def _use_threads(n: int) -> None:
-    """For torch, for what it compiles and compiles with, and for libraries that look at the environment."""
-    import torch._inductor.config as inductor
-
-    os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(n)
-    torch.set_num_threads(n)
-    inductor.compile_threads = min(inductor.compile_threads, n)
 
 
 def _write_into(log: Path) -> None:
