@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from actbench.cli import finetune as command
 from actbench.config import SquadSettings, load_recipe
 from actbench.data.squad import load_squad
+from actbench.data.tasks import Question
 from actbench.errors import BadInput
 from actbench.evaluation.squad import score_v1, score_v2
 from actbench.nn.bert import BertSpans
@@ -21,6 +22,8 @@ from actbench.nn.build import build
 from actbench.nn.heads import Spans
 from actbench.nn.init import initialize_head
 from actbench.store import Run
+from actbench.study.estimate import _tokens
+from actbench.study.follow_ups import SquadFollowUp, plans_of
 from actbench.training import finetune as training
 from actbench.training import plan, pretrain
 from actbench.training.finetune_plan import plan_finetuning
@@ -58,8 +61,8 @@ def test_the_scores_are_those_of_the_prediction_file(parent: Run, tmp_path: Path
     folder = made_up(tmp_path / "data")
     finished = run(parent, folder)
     questions = load_squad("squad", folder).evaluation["dev"]
-    assert predicted(finished).keys() == {question.id for question in questions}  # type: ignore[union-attr]
-    assert finished.summary["scores"] == {"dev": score_v1(questions, predicted(finished))}  # type: ignore[arg-type]
+    assert predicted(finished).keys() == {question.id for question in questions}
+    assert finished.summary["scores"] == {"dev": score_v1(questions, predicted(finished))}
     assert finished.summary["headline"] == {"metric": "f1", "value": finished.summary["scores"]["dev"]["f1"]}
     assert finished.summary["train_examples"] == 16
     assert finished.info["task"]["kind"] == "spans" and finished.info["data"]["subset"] is True
@@ -93,7 +96,7 @@ def test_where_there_is_no_answer_it_learns_to_give_none(parent: Run, tmp_path: 
     folder = made_up(tmp_path / "data", "2.0", train=80)
     finished = run(parent, folder, "squad_v2", **LEARN)
     scores, questions = finished.summary["scores"]["dev"], load_squad("squad_v2", folder).evaluation["dev"]
-    assert scores == score_v2(questions, predicted(finished))  # type: ignore[arg-type]
+    assert scores == score_v2(questions, predicted(finished))
     assert scores["no_answer_f1"] > 0.7 and scores["has_answer_f1"] > 0.7
     assert isinstance(finished.summary["null_threshold"], float)
 
@@ -124,10 +127,10 @@ def test_spans_of_a_padded_batch_are_those_of_each_text_alone(tiny_recipe: Any) 
     encoder = build(recipe.model, 50, 16, seed=0)
     heads = [Spans(32) for _ in range(3)]
     for head, seed in zip(heads, (0, 0, 1), strict=True):
-        initialize_head(head, recipe.model, seed)  # type: ignore[arg-type]
+        initialize_head(head, recipe.model, seed)
     assert torch.equal(heads[0].dense.weight, heads[1].dense.weight)
     assert not torch.equal(heads[0].dense.weight, heads[2].dense.weight) and not heads[0].dense.bias.any()
-    model = BertSpans(encoder, heads[0]).eval()  # type: ignore[arg-type]
+    model = BertSpans(encoder, heads[0]).eval()
     tokens = torch.arange(20).view(2, 10)
     segments, attention = torch.zeros_like(tokens), torch.ones(2, 10, dtype=torch.bool)
     attention[1, 6:] = False
@@ -138,7 +141,7 @@ def test_spans_of_a_padded_batch_are_those_of_each_text_alone(tiny_recipe: Any) 
     assert (together[1, 6:] == float("-inf")).all(), "padding is no answer"
     loss = F.cross_entropy(together, torch.tensor([[1, 2], [0, 3]]))
     parts = [F.cross_entropy(together[:, :, k], torch.tensor(x)) for k, x in enumerate(([1, 0], [2, 3]))]
-    assert torch.allclose(loss, sum(parts) / 2)  # type: ignore[arg-type]
+    assert torch.allclose(loss, sum(parts) / 2)
     loss.backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
 
@@ -149,6 +152,23 @@ def test_through_the_command(actbench: Any, parent: Run, tmp_path: Path) -> None
     assert [line.split()[:2] for line in shown.splitlines()[2:]] == [["squad", "f1"], ["squad", "exact_match"]]
     made = sorted(path.name for path in (tmp_path / "runs").glob("*-squad-16-s*"))
     assert len(made) == 2 and all(Run(tmp_path / "runs" / name).manifest for name in made)
+
+
+def test_a_study_makes_the_same_runs(parent: Run, tmp_path: Path) -> None:
+    folder = made_up(tmp_path / "data", "2.0")
+    follow_up = SquadFollowUp(finetune="squad_v2", seeds=(0, 1), data=str(folder), settings=SquadSettings(**FEW))
+    assert (follow_up.title, follow_up.task_names, follow_up.n_runs) == ("finetune squad_v2", ["squad_v2"], 2)
+    planned = plans_of(parent, follow_up, Path("runs"))
+    made = plan_finetuning(parent, [load_squad("squad_v2", folder)], [0, 1], SquadSettings(**FEW), Path("runs"))
+    assert [plan.folder for plan in planned] == [plan.folder for plan in made]
+    with pytest.raises(BadInput, match="at most 30"):
+        plans_of(parent, follow_up.model_copy(update={"settings": SquadSettings(train_size=31)}), Path("runs"))
+
+
+@pytest.mark.parametrize(("words", "longest", "expected"), [(20, 128, 36), (200, 128, 512), (200, 384, 306)])
+def test_a_study_counts_the_tokens_of_all_windows(words: int, longest: int, expected: int) -> None:
+    question = Question("q", "is it", "it " * words, ())
+    assert _tokens(question, SquadSettings(), longest) == expected
 
 
 def test_bad_input_is_named_and_nothing_is_made(parent: Run, tmp_path: Path) -> None:

@@ -125,9 +125,9 @@ def test_real_answers_are_where_the_labels_say(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.json"
     BertWordPieceTokenizer(str(DATA / "vocab" / "bert-base-uncased" / "vocab.txt")).save(str(file))
     questions = load_squad("squad", DATA / "squad").train[:1500]
-    windows = windows_of(file, questions, 128, 64, 128)  # type: ignore[arg-type]
+    windows = windows_of(file, questions, 128, 64, 128)
     whole = {int(windows.owners[i]): labelled(windows, i) for i in range(len(windows)) if windows.labels[i].any()}
-    answers = [question.answers[0].text for question in questions]  # type: ignore[union-attr]
+    answers = [question.answers[0].text for question in questions]
     assert len(whole) > 0.99 * len(questions), "but for answers longer than half a window"
     exact = np.mean([whole[i] == answers[i] for i in whole])
     assert exact > 0.99 and all(answers[i] in found for i, found in whole.items()), "words cut in two aside"

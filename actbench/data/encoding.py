@@ -19,10 +19,10 @@ from actbench.errors import BadInput, Problem
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-NEEDED = ("[CLS]", "[SEP]", "[PAD]")
-
-_MULTIPLE = 8  # widths that suit a GPU's matrix units, and few different shapes to compile for
 CHUNK = 4096  # examples tokenized at a time: the tokenizer's own objects are large
+
+_NEEDED = ("[CLS]", "[SEP]", "[PAD]")
+_MULTIPLE = 8  # widths that suit a GPU's matrix units, and few different shapes to compile for
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ def encode(tokenizer_file: Path, examples: Sequence[Example], length: int) -> En
     """
     from tokenizers import processors
 
-    tokenizer = bert_tokenizer(tokenizer_file)
-    cls, sep, pad = (tokenizer.token_to_id(token) for token in NEEDED)
+    tokenizer, (cls, sep, pad) = bert_tokenizer(tokenizer_file)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
     tokenizer.enable_truncation(length, strategy="longest_first")
     tokens: list[np.ndarray] = []
@@ -112,8 +111,8 @@ def in_original_order(outputs: Sequence[T], order: np.ndarray) -> list[T]:
     return [outputs[k] for k in np.argsort(order)]
 
 
-def bert_tokenizer(file: Path) -> Tokenizer:
-    """The WordPiece tokenizer of a tokenizer.json, neither padding nor truncating.
+def bert_tokenizer(file: Path) -> tuple[Tokenizer, tuple[int, int, int]]:
+    """The WordPiece tokenizer of a tokenizer.json, neither padding nor truncating, and its [CLS], [SEP] and [PAD].
 
     Raises BadInput when the file cannot be read or has no [CLS], [SEP] and [PAD].
     """
@@ -123,7 +122,8 @@ def bert_tokenizer(file: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain Exception, for a missing file and for a broken one
         raise BadInput(Problem(f"not a tokenizer: {error}", where=str(file))) from error
-    missing = [token for token in NEEDED if tokenizer.token_to_id(token) is None]
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in _NEEDED if token not in vocabulary]
     if missing:
         raise BadInput(
             Problem(
@@ -134,7 +134,8 @@ def bert_tokenizer(file: Path) -> Tokenizer:
         )
     tokenizer.no_truncation()  # a saved tokenizer may pad or truncate on its own
     tokenizer.no_padding()
-    return tokenizer
+    cls, sep, pad = (vocabulary[token] for token in _NEEDED)
+    return tokenizer, (cls, sep, pad)
 
 
 def _padded(encoded: EncodedExamples, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -70,7 +70,7 @@ class _File(BaseModel):
     data: list[_Article]
 
 
-def load_squad(name: str, data: Path | None) -> TaskData:
+def load_squad(name: str, data: Path | None) -> TaskData[Question]:
     """The task `name` from the folder `data` (as train-v1.1.json and dev-v1.1.json), or from the hub for None.
 
     Raises BadInput for an unknown task, a missing or broken file (with the place in it) and a hub that cannot be
@@ -192,8 +192,8 @@ def _from_hub(name: str) -> tuple[dict[str, list[Question]], dict[str, Any]]:
     try:
         found = datasets.load_dataset(release.hub)
     except Exception as error:  # the network stack's own errors differ between its versions
-        files = " and ".join(release.file(split) for split in release.official)
-        hint = f"give --data DIR, a folder with {files}"
+        wanted = " and ".join(release.file(split) for split in release.official)
+        hint = f"give --data DIR, a folder with {wanted}"
         raise BadInput(Problem(f"{release.hub} cannot be read from the hub: {error}", hint=hint)) from error
     splits = {split: _hub_questions(found[_HUB_SPLIT[split]]) for split in release.official}
     files = sorted(found["train"].info.download_checksums or {})  # their addresses name the exact revision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from actbench.data.keys import keyed_generator
 from actbench.errors import BadInput, Problem
@@ -41,6 +41,7 @@ class Question:
 
 
 AnyExample = Example | Question
+E = TypeVar("E", Example, Question)
 T = TypeVar("T")
 
 
@@ -71,7 +72,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class TaskData:
+class TaskData(Generic[E]):
     """A task with its examples. `evaluation` has one or more named sets (MNLI has two).
 
     `facts` is JSON data for a run's manifest: where the examples came from, their number and hash by split,
@@ -79,8 +80,8 @@ class TaskData:
     """
 
     task: Task
-    train: Sequence[AnyExample]
-    evaluation: Mapping[str, Sequence[AnyExample]]
+    train: Sequence[E]
+    evaluation: Mapping[str, Sequence[E]]
     facts: dict[str, Any]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from actbench.data.encoding import CHUNK, NEEDED, EncodedExamples, bert_tokenizer
+from actbench.data.encoding import CHUNK, EncodedExamples, bert_tokenizer
 from actbench.data.tasks import Answer, Question
 
 _SPECIAL = 3  # [CLS] question [SEP] text [SEP]
@@ -52,8 +52,7 @@ def windows_of(
     half of what it holds of the text: an answer at one's end then stands whole in the next. Of a question no more than
     `max_query_length` tokens are kept, and than half of the window.
     """
-    tokenizer = bert_tokenizer(tokenizer_file)
-    cls, sep, pad = (tokenizer.token_to_id(token) for token in NEEDED)
+    tokenizer, (cls, sep, pad) = bert_tokenizer(tokenizer_file)
     asked = _tokenized(tokenizer, [question.text for question in questions])
     texts = _tokenized(tokenizer, [question.context for question in questions])
     most = min(max_query_length, (length - _SPECIAL) // 2)

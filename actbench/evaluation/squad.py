@@ -87,8 +87,8 @@ def score_v1(questions: Sequence[Question], predicted: Mapping[str, str]) -> Sco
     """EM and F1 of SQuAD 1.1: the best over a question's answers; 0 for a question without a prediction or answer."""
     exact, f1 = [], []
     for question in questions:
-        given = predicted.get(question.id)
-        golds = [answer.text for answer in question.answers] if given is not None else []
+        given = predicted.get(question.id, "")
+        golds = [answer.text for answer in question.answers if question.id in predicted]
         exact.append(max((normalize(given) == normalize(gold) for gold in golds), default=False))
         f1.append(max((_overlap(_words(given), _words(gold)) for gold in golds), default=0.0))
     return {"exact_match": float(np.mean(exact)), "f1": float(np.mean(f1))}

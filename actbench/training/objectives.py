@@ -30,7 +30,9 @@ class Verdict:
 
 
 class Objective(Protocol):
-    """A kind of task."""
+    """A kind of task. Equal ones make the same inputs of the same examples."""
+
+    def __hash__(self) -> int: ...
 
     def encode(self, tokenizer_file: Path, examples: Sequence[Any], length: int) -> EncodedExamples:
         """The examples as inputs of at most `length` tokens."""
