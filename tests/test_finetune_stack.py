@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actbench.activations.rational import RAF
 from actbench.config import FinetuneSettings, load_recipe
 from actbench.data.tasks import Example, Task, TaskData
 from actbench.errors import Interrupted
@@ -115,6 +116,18 @@ def test_stopped_together_they_start_over_and_finish_as_if_nothing_had_been(
     assert {each.run.status for each in plans(parent, "stopped")} == {"interrupted"}
     for ours, expected in zip(run(plans(parent, "stopped"), 3, monkeypatch), undisturbed, strict=True):
         assert_alike(ours, expected)
+
+
+def test_small_runs_train_side_by_side_where_memory_allows_and_nothing_draws(
+    parent: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plans(parent, "runs")[0]
+    assert training.together(planned) == training.MOST
+    for owner, name, value in ((training, "SMALL", 8 * 2 * 32), (training, "MEMORY", 10**6), (RAF, "draws", True)):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, value)
+            expected = 10**6 // (20 * 23340) if name == "MEMORY" else 1
+            assert training.together(planned) == expected, name
 
 
 def test_only_runs_of_one_shape_train_side_by_side(parent: Run, monkeypatch: pytest.MonkeyPatch) -> None:
