@@ -80,13 +80,16 @@ def attend(
     if not dropout.active and (q.is_cuda or not torch.is_grad_enabled()):
         allowed = mask[:, None, None, :] if mask is not None else None
         return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal)
-    scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+    scores, scale = (q @ k.transpose(-1, -2)).float(), q.shape[-1] ** -0.5
+    if mask is None:
+        scores = scores * scale
+    else:  # adding minus infinity needs no pass of its own, forward or backward, and leaves all else as it is
+        hidden = torch.where(mask, 0.0, float("-inf"))[:, None, None, :]
+        scores = torch.add(hidden, scores, alpha=scale)
     if causal:
         T = q.shape[-2]
         later = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
         scores = scores.masked_fill(later, float("-inf"))
-    if mask is not None:
-        scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
     return dropout(scores.softmax(-1).to(v.dtype), places) @ v
 
 

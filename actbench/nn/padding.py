@@ -152,5 +152,5 @@ class _Take(torch.autograd.Function):
         back, real = ctx.saved_tensors
         taken = grad.index_select(0, back)
         if real is not None:
-            taken[~real] = 0
+            taken.masked_fill_(~real.view(-1, *(1 for _ in taken.shape[1:])), 0)
         return taken, None, None, None

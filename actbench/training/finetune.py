@@ -34,7 +34,9 @@ from actbench.training.signals import stoppable
 from actbench.training.trainer import quiet_trainer
 
 MOST = 8  # runs side by side
-STACKED = 1 << 20  # numbers in the hidden states of a batch, from which on more of them are no faster
+SMALL = 1 << 16  # numbers in the hidden states of a batch: in larger ones matrix products take most of the time
+MEMORY = 1 << 30  # bytes for the weights of a stack
+COPIES = 5 * 4  # bytes a weight: it, its gradient, AdamW's two moments, the best so far
 
 
 def finetune(plans: Iterable[FinetunePlan], say: Say) -> Iterator[Run]:
@@ -56,18 +58,21 @@ def finetune(plans: Iterable[FinetunePlan], say: Say) -> Iterator[Run]:
 
 
 def together(plan: FinetunePlan) -> int:
-    """How many runs like this one train fastest side by side: many where batches are small for the machine.
+    """How many runs like this one to train side by side: several where steps are small, and there is memory for them.
 
-    A text has as many windows as it needs, so that runs of span tasks differ in their number of batches.
+    One where an activation draws random numbers, for torch's generator would give it others than alone; and of span
+    tasks, for a text has as many windows as it needs, so that runs differ in their number of batches.
     """
     if plan.data.task.kind == "spans":
         return 1
+    model = _pretrained(plan.parent)
     train, _ = _examples(plan)
-    recipe = recipe_of(plan.parent)
-    tokens = plan.settings.batch_size * train.lengths.mean()
-    fitting = STACKED // int(tokens * recipe.model.d_model)
-    draws = any(activation.draws for activation in activation_slots(_pretrained(plan.parent)).values())
-    return 1 if draws else max(1, min(MOST, fitting))
+    tokens = min(plan.settings.batch_size, len(train)) * train.lengths.mean()
+    hidden = tokens * recipe_of(plan.parent).model.d_model
+    if hidden > SMALL or any(activation.draws for activation in activation_slots(model).values()):
+        return 1
+    fitting = MEMORY // (COPIES * sum(parameter.numel() for parameter in model.parameters()))
+    return max(1, min(MOST, fitting))
 
 
 def _shape(plan: FinetunePlan) -> tuple[Any, ...]:

@@ -125,11 +125,11 @@ class FinetuneModule(pl.LightningModule):
         """Goes on with these members, and without those that have finished or failed."""
         self.members = list(members)
         self.stack = Stack([member.model for member in members])
-        groups = self.optimizer.param_groups
-        for group in [group for group in groups if group["member"] not in members]:
-            groups.remove(group)
-            for parameter in group["params"]:
-                self.optimizer.state.pop(parameter, None)
+        groups = [group for group in self.optimizer.param_groups if group["member"] in members]
+        self.optimizer.param_groups[:] = groups
+        left = {parameter for group in groups for parameter in group["params"]}
+        for parameter in self.optimizer.state.keys() - left:
+            del self.optimizer.state[parameter]
 
 
 class Epochs:
