@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 reproduce: $(INSTALLED)  ## Train, fine-tune and compare all activations at nano scale; report in runs/reproduce/
-	$(BIN)/actbench study run recipes/studies/reproduce.yaml
+	$(BIN)/actbench study run recipes/studies/reproduce.yaml --jobs 2
 
 BENCH := $(BIN)/actbench bench
 

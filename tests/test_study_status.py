@@ -70,6 +70,16 @@ def test_a_plan_goes_by_what_was_measured_here(path, tmp_path, monkeypatch):
         estimate(graph)
 
 
+def test_jobs_compile_side_by_side(path, tiny_recipe, monkeypatch):
+    tiny_recipe("bert", hardware={"compile": "auto"})
+    graph = planned(path)
+    if not graph.nodes[0].plan.hardware.compiled:
+        pytest.skip("no compiler")
+    one, two = estimate(graph), estimate(graph, jobs=2)
+    assert [part.once_seconds for part in one.parts] == [30, 0, 0, 30, 0, 0]
+    assert two.seconds == pytest.approx(one.seconds - 30)
+
+
 def test_a_budget_in_minutes_is_its_own_estimate(path, tiny_recipe):
     tiny_recipe("bert", budget={"steps": None, "minutes": 2.0})
     found = estimate(planned(path))
@@ -106,9 +116,9 @@ def test_the_commands_show_the_same(path, tmp_path, capsys):
     here = Here(runs)
     here.submit(graph.next_tasks(graph.nodes[0], retry=False))
     here.ended()
-    shown = output(capsys, study_plan.plan, path, runs)
+    shown = output(capsys, study_plan.plan, path, 1, runs)
     assert "8 runs, 1 of them finished" in shown and "measured with another activation" in shown
-    facts = json.loads(output(capsys, study_plan.plan, path, runs, as_json=True))
+    facts = json.loads(output(capsys, study_plan.plan, path, 1, runs, as_json=True))
     assert facts["tokens"] == STEPS * TOKENS_A_STEP and facts["hours"] > 0
     facts = json.loads(output(capsys, study_status.status, path, False, runs, as_json=True))
     assert facts["counts"] == {"finished": 1, "to do": 3, "waiting": 2}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from actbench.cli.common import RUNS, JsonOption, RunsOption, StudyArgument, print_json, say
 
@@ -10,15 +12,20 @@ if TYPE_CHECKING:
     from actbench.study.estimate import Estimate, StudyEstimate
 
 
-def plan(file: StudyArgument, runs: RunsOption = RUNS, as_json: JsonOption = False) -> None:
+def plan(
+    file: StudyArgument,
+    jobs: Annotated[int, typer.Option(min=1, help="So many runs at once.")] = 1,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
     """Show a study's runs, and how many tokens, hours and bytes they will take on this machine. Trains nothing.
 
-    Example: actbench study plan recipes/studies/reproduce.yaml
+    Example: actbench study plan recipes/studies/reproduce.yaml --jobs 2
     """
     from actbench.study import open_study
     from actbench.study.estimate import estimate
 
-    found = estimate(open_study(file, runs, say))
+    found = estimate(open_study(file, runs, say), jobs)
     if as_json:
         print_json(found.facts())
         return

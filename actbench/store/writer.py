@@ -15,6 +15,7 @@ from actbench.store.atomic import replacing, sha256, write_json
 from actbench.store.run import FORMAT, LEFT_OUT, Run, lock_of, read_rows
 
 JOURNALS = ("tensorboard", "trackio", "wandb", "mlflow")  # other tools' folders, which they may change later
+LOOK_S = 1.0  # whoever asks for a run's state holds its lock for a moment
 UNRECORDED = ("checkpoints", *JOURNALS, ".lock", "manifest.json", "failure.json", LEFT_OUT)
 
 
@@ -80,7 +81,7 @@ def claim(folder: Path) -> Iterator[RunWriter]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_of(folder)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LOOK_S)
     except Timeout:
         raise BadInput(Problem(f"another process is training {folder}", hint="wait for it, or stop it first")) from None
     try:

@@ -13,7 +13,7 @@ from actbench.data.documents import expand
 from actbench.data.tasks import AnyExample, Example, TaskData
 from actbench.study.follow_ups import EvaluateFollowUp, FinetuneFollowUp, FollowUp, tasks_of
 from actbench.study.graph import Graph, Node
-from actbench.study.speed import COMPILED, COMPILING_S, UNCOMPILED, Speeds
+from actbench.study.speed import COMPILED, COMPILED_BEFORE_S, COMPILING_S, UNCOMPILED, Speeds
 from actbench.study.status import Progress, State, status
 from actbench.training.plan import Plan
 
@@ -28,7 +28,7 @@ LOOKED_AT = 200  # examples of a task, for their length
 class Estimate:
     """A pre-training run or a follow-up of one. Tokens, to pre-train on, seconds and bytes are of what is left to do.
 
-    `basis` says what the seconds come from.
+    `once_seconds` of the seconds pass on one core, until the model is compiled. `basis` says where they come from.
     """
 
     title: str
@@ -37,6 +37,7 @@ class Estimate:
     finished: int
     tokens: int
     seconds: float
+    once_seconds: float
     disk_bytes: int
     basis: str
 
@@ -50,6 +51,7 @@ class StudyEstimate:
     """All of a study, and how the seconds were arrived at, in sentences."""
 
     parts: tuple[Estimate, ...]
+    jobs: int
     basis: tuple[str, ...]
 
     @property
@@ -69,8 +71,9 @@ class StudyEstimate:
 
     @property
     def seconds(self) -> float:
-        """Of all that is left, whatever the number of jobs that share the cores."""
-        return sum(part.seconds for part in self.parts)
+        """Of all that is left: jobs compile side by side, and share the cores while they train."""
+        once = sum(part.once_seconds for part in self.parts)
+        return sum(part.seconds for part in self.parts) - once + once / self.jobs
 
     @property
     def disk_bytes(self) -> int:
@@ -83,6 +86,7 @@ class StudyEstimate:
             "runs": self.runs,
             "finished": self.finished,
             "tokens": self.tokens,
+            "jobs": self.jobs,
             "hours": self.seconds / 3600,
             "disk_bytes": self.disk_bytes,
             "basis": list(self.basis),
@@ -90,7 +94,7 @@ class StudyEstimate:
         }
 
 
-def estimate(graph: Graph) -> StudyEstimate:
+def estimate(graph: Graph, jobs: int = 1) -> StudyEstimate:
     """Looks at the store, and measures the machine's peak where no finished run tells how fast a model is."""
     speeds = Speeds(graph.runs)
     lines = iter(status(graph))
@@ -98,31 +102,31 @@ def estimate(graph: Graph) -> StudyEstimate:
     for node in graph.nodes:
         parts.append(_pretraining(node.plan, next(lines), speeds))
         parts += [_follow_up(node, follow_up, next(lines), speeds) for follow_up in node.follow_ups]
-    return StudyEstimate(tuple(parts), tuple(_sentences(parts, speeds)))
+    return StudyEstimate(tuple(parts), jobs, tuple(_sentences(parts, speeds)))
 
 
 def _pretraining(plan: Plan, line: Progress, speeds: Speeds) -> Estimate:
     if line.state == "finished":
-        return Estimate(line.title, line.state, 1, 1, 0, 0.0, 0, "finished")
+        return Estimate(line.title, line.state, 1, 1, 0, 0.0, 0.0, 0, "finished")
     recipe, speed = plan.recipe, speeds.of(plan)
     size = BYTES_A_PARAMETER * int(plan.model["parameters"])
     if recipe.budget.minutes is not None:
         seconds = 60 * recipe.budget.minutes
         tokens = int(seconds * speed.tokens_per_second)
-        return Estimate(line.title, line.state, 1, 0, tokens, seconds, size, "its budget")
+        return Estimate(line.title, line.state, 1, 0, tokens, seconds, 0.0, size, "its budget")
     assert recipe.total_steps is not None
     steps = recipe.total_steps - line.done
     validations = math.ceil(steps / recipe.validation.every_steps)
     tokens = steps * recipe.tokens_per_step
     validated = validations * min(recipe.validation.sequences, len(plan.validation)) * recipe.batch.length
     seconds = speed.once_seconds + (tokens + FORWARD * validated) / speed.tokens_per_second
-    return Estimate(line.title, line.state, 1, 0, tokens, seconds, size, speed.basis)
+    return Estimate(line.title, line.state, 1, 0, tokens, seconds, speed.once_seconds, size, speed.basis)
 
 
 def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) -> Estimate:
     left = follow_up.n_runs - line.done
     if not left:
-        return Estimate(line.title, line.state, follow_up.n_runs, line.done, 0, 0.0, 0, "finished")
+        return Estimate(line.title, line.state, follow_up.n_runs, line.done, 0, 0.0, 0.0, 0, "finished")
     if isinstance(follow_up, EvaluateFollowUp):
         seconds, basis = _evaluation_seconds(node.plan, follow_up, speeds)
     else:
@@ -131,7 +135,7 @@ def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) 
         ]
         seconds = left * fmean(seconds for seconds, _ in each)
         basis = min(basis for _, basis in each)
-    return Estimate(line.title, line.state, follow_up.n_runs, line.done, 0, seconds, left * SMALL_RUN_BYTES, basis)
+    return Estimate(line.title, line.state, follow_up.n_runs, line.done, 0, seconds, 0.0, left * SMALL_RUN_BYTES, basis)
 
 
 def _evaluation_seconds(plan: Plan, follow_up: EvaluateFollowUp, speeds: Speeds) -> tuple[float, str]:
@@ -183,6 +187,7 @@ def _sentences(parts: list[Estimate], speeds: Speeds) -> Iterator[str]:
     for precision, peak in speeds.peaks.items():
         yield (
             f"from FLOPs: the model's FLOPs a token at {COMPILED:.0%} (without a compiler {UNCOMPILED:.0%}) of "
-            f"{peak.sentence()} in {precision}, and {COMPILING_S:.0f} s to compile a run's model. No more than a guide."
+            f"{peak.sentence()} in {precision}, and {COMPILING_S:.0f} s to compile a model, {COMPILED_BEFORE_S:.0f} s "
+            "each further time. No more than a guide."
         )
-    yield "The hours are those of all cores together, with any number of jobs."
+    yield "Jobs compile side by side and share the cores while they train."

@@ -19,14 +19,16 @@ from actbench.training.plan import Plan
 # Shares of the matrix-product peak that a step reaches: 40 and 49 % were measured for the nano recipes on two cores
 # (docs/performance.md); uncompiled steps took 1.9 times as long (docs/log.md).
 COMPILED, UNCOMPILED = 0.4, 0.2
-COMPILING_S = 30.0  # until the first compiled step is done, where no run has told
+# Until the first compiled step is done: of a model that is new here, and of one whose code is in the compiler's cache
+# (nano recipes, one core: docs/log.md).
+COMPILING_S, COMPILED_BEFORE_S = 30.0, 10.0
 
 Basis = Literal["measured", "measured with another activation", "from FLOPs"]
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What training a model takes: seconds once, and tokens a second; and how that is known."""
+    """What training a model takes: seconds until it is up to speed, and tokens a second; and how that is known."""
 
     tokens_per_second: float
     once_seconds: float
@@ -48,9 +50,11 @@ class Speeds:
     def of(self, plan: Plan) -> Speed:
         """The speed of a planned run: the median of runs like it, with its activation or else with any."""
         key = json.dumps([_size(plan), _model(plan)])
-        if key not in self._known:
-            self._known[key] = self._measured(plan) or self._from_flops(plan)
-        return self._known[key]
+        if key in self._known:
+            return self._known[key]
+        found = self._measured(plan)
+        self._known[key] = found or self._from_flops(plan, COMPILED_BEFORE_S)
+        return found or self._from_flops(plan, COMPILING_S)
 
     def finetuning_seconds(self, plan: Plan, task: str, follow_up: FinetuneFollowUp) -> float | None:
         """The median of what finished fine-tunings like this one took; None where there are none."""
@@ -104,13 +108,13 @@ class Speeds:
             return 0.0
         return now["threads"] / was["threads"] if now["device"] == "cpu" else 1.0
 
-    def _from_flops(self, plan: Plan) -> Speed:
+    def _from_flops(self, plan: Plan, compiling: float) -> Speed:
         hardware = plan.hardware
         if hardware.precision not in self.peaks:
             self.peaks[hardware.precision] = measured_peak(hardware.precision, hardware.device)
         share = COMPILED if hardware.compiled else UNCOMPILED
         rate = share * self.peaks[hardware.precision].flops / plan.model["flops_per_token"]
-        return Speed(rate, COMPILING_S if hardware.compiled else 0.0, "from FLOPs")
+        return Speed(rate, compiling if hardware.compiled else 0.0, "from FLOPs")
 
 
 def _model(plan: Plan) -> dict[str, Any]:

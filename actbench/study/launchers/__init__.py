@@ -59,4 +59,4 @@ def use_threads(n: int) -> None:
 
     os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(n)
     torch.set_num_threads(n)
-    inductor.compile_threads = min(inductor.compile_threads, n)
+    inductor.compile_threads = min(inductor.compile_threads or n, n)
