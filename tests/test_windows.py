@@ -53,6 +53,11 @@ def test_a_short_text_is_one_window(tokenizer_file: Path) -> None:
     assert labelled(windows, 0) == "d  e"
 
 
+def test_an_answer_begins_after_the_token_it_touches(tokenizer_file: Path) -> None:
+    question = Question("q", "a", "c-d-e", (Answer("d", 2),))
+    assert labelled(windows_of(tokenizer_file, [question], 16, 64, 128), 0) == "d"
+
+
 def test_windows_of_a_long_text_overlap_by_the_stride(tokenizer_file: Path) -> None:
     text = " ".join(LETTERS[:20])
     windows = windows_of(tokenizer_file, [Question("q", "z", text, (Answer("i", 16),))], 14, 64, 4)
