@@ -5,8 +5,6 @@ Shapes: B batch, T time, D model width, V vocabulary, M masked tokens a sequence
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -53,10 +51,10 @@ class Bert(nn.Module):
         """Token ids (B, T) -> hidden states (B, T, D), or (B, M, D) of the positions `at` (B, M).
 
         `mask` (B, T) is True at real tokens, which come first, False at padding, whose hidden states mean nothing; or
-        it is what `padding` makes of one. The last block leaves out positions that nobody asks for: no later one would
+        it is a ready Padding. The last block leaves out positions that nobody asks for: no later one would
         attend to them.
         """
-        padding = self.padding(mask) if isinstance(mask, Tensor) else mask
+        padding = Padding(mask, self.positions.num_embeddings) if isinstance(mask, Tensor) else mask
         position = torch.arange(tokens.shape[1], device=tokens.device)
         if padding is not None:
             position = padding.positions
@@ -71,10 +69,6 @@ class Bert(nn.Module):
         if self.final_norm is not None:
             x = self.final_norm(x)
         return x if padding is None or at is not None else padding.restore(x)
-
-    def padding(self, mask: Tensor, models: Sequence[int] = ()) -> Padding:
-        """Of a batch with the mask of real tokens (B, T); see Padding for `models`."""
-        return Padding(mask, self.positions.num_embeddings, models)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Token ids (B, T) -> logits at every position (B, T, V)."""

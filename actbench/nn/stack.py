@@ -28,8 +28,8 @@ class Stack(nn.Module):
     def __init__(self, models: Sequence[Finetuned]):
         super().__init__()
         self.models = nn.ModuleList(models)
-        self._rows = _Rows()
-        self.joint = models[0] if len(models) == 1 else _together(models, self._rows)
+        self._rows, self._length = _Rows(), models[0].encoder.positions.num_embeddings
+        self.joint: BertClassifier = models[0] if len(models) == 1 else _together(models, self._rows)
 
     def forward(self, batches: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, ...]:
         """The models' batches, each with `tokens`, `segments` and `attention` as theirs, -> their outputs.
@@ -41,7 +41,7 @@ class Stack(nn.Module):
             torch.cat([F.pad(batch[key], (0, longest - batch[key].shape[1])) for batch in batches])
             for key in ("tokens", "segments", "attention")
         )
-        padding = self.models[0].encoder.padding(real, [len(batch["tokens"]) for batch in batches])
+        padding = Padding(real, self._length, [len(batch["tokens"]) for batch in batches])
         self._rows.padding = padding
         return self.joint(tokens, segments, padding).split(padding.sequences)
 
