@@ -120,7 +120,9 @@ class BertSpans(nn.Module):
 
         The last axis is start, end; both are -inf at padding.
         """
-        padding = self.encoder.padding(attention) if isinstance(attention, Tensor) else attention
+        padding = attention
+        if isinstance(padding, Tensor):
+            padding = Padding(padding, self.encoder.positions.num_embeddings)
         logits = self.spans(self.encoder.encode(tokens, segments, padding))
         return logits.masked_fill(~padding.real[..., None], float("-inf"))
 

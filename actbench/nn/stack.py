@@ -29,7 +29,7 @@ class Stack(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(models)
         self._rows, self._length = _Rows(), models[0].encoder.positions.num_embeddings
-        self.joint: BertClassifier = models[0] if len(models) == 1 else _together(models, self._rows)
+        self.joint: Finetuned = models[0] if len(models) == 1 else _together(models, self._rows)
 
     def forward(self, batches: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, ...]:
         """The models' batches, each with `tokens`, `segments` and `attention` as theirs, -> their outputs.
