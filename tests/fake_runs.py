@@ -71,8 +71,9 @@ def finetune(
     score: float | None = None,
     stand_in: bool = True,
     settings: dict[str, Any] | None = None,
+    scores: dict[str, dict[str, float]] | None = None,
 ) -> Run:
-    """One fine-tuning of `parent`; `score` sets the headline accuracy."""
+    """One fine-tuning of `parent`; `score` sets the headline accuracy, `scores` more, by set and metric."""
     settings = {"train_size": 300, "epochs": 5, "lr": 5e-5, "activation_lr": None, **(settings or {})}
     folder = root / f"{parent.id}-{task}-{identity_hash({'settings': settings, 'seed': finetune_seed})}"
     gain = -GAIN.get(parent.activation, 0.0) / 2
@@ -95,7 +96,7 @@ def finetune(
         return writer.commit(
             {
                 "task": task,
-                "scores": {"validation": {"accuracy": value}},
+                "scores": scores or {"validation": {"accuracy": value}},
                 "headline": {"metric": "accuracy", "value": value},
                 "epochs": 5,
                 "best_epoch": 3,

@@ -152,6 +152,22 @@ def test_finetuning_counts_pretraining_seeds(tmp_path: Path, pretrained: list[Ru
     assert "sst2 (stand-in)" in table.rows[0].cells
 
 
+def test_finetuning_tells_all_scores_beside_the_headline(tmp_path: Path, pretrained: list[Run]) -> None:
+    for task, first, second in (("squad", {"exact_match": 0.5}, {}), ("mnli", {}, {"mismatched": {"accuracy": 0.25}})):
+        runs = [
+            fake_runs.finetune(
+                tmp_path, pretrained[0], task, seed, score=0.7, scores={"dev": {"accuracy": 0.7, **first}, **second}
+            )
+            for seed in (0, 1)
+        ]
+        (row,) = finetuning_table(compare(runs, "gelu")).rows
+        expected = ("exact_match 50.00", {"exact_match": 50.0})
+        if task == "mnli":
+            expected = ("mismatched accuracy 25.00", {"mismatched accuracy": 25.0})
+        assert (row.cells[-1], row.values["other_scores_percent"]) == expected
+        assert row.values["score_percent"]["mean"] == pytest.approx(70)
+
+
 def test_markdown_cells_cannot_break_the_table(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path, "gelu")]
     runs[0].info["recipe"]["name"] = "a|b\n<i>*c*"

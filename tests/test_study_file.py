@@ -44,10 +44,13 @@ def test_problems_of_all_experiments_come_at_once(problems):
         ({"finetune": "probes", "seeds": [0], "tasks": ["probe_swop"]}, "did you mean 'probe_swap'?"),
         ({"finetune": "probes", "seeds": [0], "data": "GLUE"}, "data is for glue"),
         ({"finetune": "glue", "seeds": [0], "data": "nowhere"}, "no such folder: nowhere"),
+        ({"finetune": "squad_v3", "seeds": [0]}, "did you mean 'squad_v2'?"),
+        ({"finetune": "squad", "seeds": [0], "settings": {"docstride": 64}}, "settings.doc_stride'?"),
+        ({"finetune": "squad", "seeds": [0], "tasks": ["squad"]}, "unknown key"),
         ({"finetune": "probes", "seeds": []}, "experiments.0.follow_ups.0.seeds"),
         ({"eval": "perplexty"}, "did you mean 'perplexity'?"),
         ({"eval": "perplexity", "corpuses": "x"}, "did you mean 'experiments.0.follow_ups.0.corpus'?"),
-        ({"evaluate": "perplexity"}, "'finetune' (probes or glue) or 'eval' (perplexity)"),
+        ({"evaluate": "perplexity"}, "'finetune' (probes, glue, squad or squad_v2) or 'eval'"),
     ],
 )
 def test_a_follow_up_that_means_nothing(problems, follow_up, expected):

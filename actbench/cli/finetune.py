@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Fine-tune a pre-trained BERT.")
 
 FromOption = Annotated[str, typer.Option("--from", help="The pre-trained run: a folder, name, or beginning of a name.")]
-SizeOption = Annotated[int | None, typer.Option("--train-size", help="Train on so many examples, drawn by the seed.")]
+SizeOption = Annotated[
+    str, typer.Option("--train-size", metavar="N|all", help="Train on so many examples, drawn by the seed.")
+]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as in 0-4 or 0,1,7.")]
 SettingOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in lr=1e-4 or epochs=10.")
@@ -34,7 +37,7 @@ def glue(
         str, typer.Option(help="Comma-separated: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli, or all.")
     ] = "all",
     data: Annotated[str, typer.Option(help="A folder with GLUE's TSV files, or 'hub' to download.")] = "hub",
-    train_size: SizeOption = None,
+    train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
@@ -44,18 +47,19 @@ def glue(
 
     Example: actbench finetune glue --from bert-nano-raf-s0 --tasks cola,rte --data GLUE --train-size 100 --seeds 0-4
     """
+    from actbench.config import FinetuneSettings
     from actbench.data.glue import TASKS, load_glue
 
-    request = _request(from_run, tasks, list(TASKS), train_size, seeds, settings, runs)
-    loaded = [load_glue(name, None if data == "hub" else Path(data)) for name in request.tasks]
-    _run(request, loaded, runs, as_json)
+    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
+    chosen = _choose(tasks, list(TASKS))
+    _run(request, [load_glue(name, None if data == "hub" else Path(data)) for name in chosen], runs, as_json)
 
 
 @app.command()
 def probes(
     from_run: FromOption,
     tasks: Annotated[str, typer.Option(help="Comma-separated: probe_swap,probe_order,probe_overlap, or all.")] = "all",
-    train_size: SizeOption = None,
+    train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
@@ -65,12 +69,41 @@ def probes(
 
     Example: actbench finetune probes --from bert-nano-raf-s0 --train-size 100 --seeds 0-4
     """
+    from actbench.config import FinetuneSettings
     from actbench.data.probes import TASKS, probes_for
     from actbench.evaluation.load import recipe_of
 
-    request = _request(from_run, tasks, list(TASKS), train_size, seeds, settings, runs)
+    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
+    chosen = _choose(tasks, list(TASKS))
     loaded = probes_for(recipe_of(request.parent))
-    _run(request, [loaded[name] for name in request.tasks], runs, as_json)
+    _run(request, [loaded[name] for name in chosen], runs, as_json)
+
+
+@app.command()
+def squad(
+    from_run: FromOption,
+    version: Annotated[str, typer.Option(metavar="1.1|2.0", help="2.0 has questions without an answer.")] = "1.1",
+    data: Annotated[
+        str, typer.Option(help="A folder with train-v1.1.json and dev-v1.1.json (or v2.0), or 'hub' to download.")
+    ] = "hub",
+    train_size: SizeOption = "all",
+    seeds: SeedsOption = "0",
+    settings: SettingOption = None,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune on SQuAD and score exact match and F1 on its development set.
+
+    Example: actbench finetune squad --from bert-nano-raf-s0 --data SQUAD --train-size 100 --seeds 0-4
+    """
+    from actbench.config import SquadSettings
+    from actbench.data.squad import VERSIONS, load_squad
+    from actbench.errors import BadInput, Problem, nearest
+
+    if version not in VERSIONS:
+        raise BadInput(Problem(f"no SQuAD {version}", "--version", hint=nearest(version, list(VERSIONS))))
+    request = _request(from_run, train_size, seeds, settings, SquadSettings, runs)
+    _run(request, [load_squad(VERSIONS[version], None if data == "hub" else Path(data))], runs, as_json)
 
 
 @dataclass(frozen=True)
@@ -78,28 +111,34 @@ class _Request:
     """What the flags ask for, checked before any data is read."""
 
     parent: Run
-    tasks: list[str]
     seeds: list[int]
     settings: FinetuneSettings
 
 
 def _request(
     from_run: str,
-    tasks: str,
-    known: list[str],
-    train_size: int | None,
+    train_size: str,
     seeds: str,
     changes: list[str] | None,
+    section: type[FinetuneSettings],
     runs: Path,
 ) -> _Request:
-    from actbench.config import FinetuneSettings
     from actbench.config.resolve import Source, apply_overrides, validate
     from actbench.store import find_run
 
-    given: dict[str, Any] = {} if train_size is None else {"train_size": train_size}
-    settings = validate(apply_overrides(Source(given, {"train_size": "--train-size"}), changes or []), FinetuneSettings)
-    chosen, wanted = _choose(tasks, known), parse_seeds(seeds)
-    return _Request(find_run(from_run, runs), chosen, wanted, settings)
+    source = Source(_sized(train_size), {"train_size": "--train-size"})
+    settings, wanted = validate(apply_overrides(source, changes or []), section), parse_seeds(seeds)
+    return _Request(find_run(from_run, runs), wanted, settings)
+
+
+def _sized(text: str) -> dict[str, Any]:
+    from actbench.errors import BadInput, Problem
+
+    if text == "all":
+        return {}
+    if not text.isdecimal() or len(text) > 18:
+        raise BadInput(Problem(f"'{text}' is not a number of examples", "--train-size", hint="a number, or all"))
+    return {"train_size": int(text)}
 
 
 def _choose(text: str, known: list[str]) -> list[str]:
@@ -128,17 +167,18 @@ def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) ->
     else:
         from actbench.cli.show import print_rows
 
-        print_rows(["task", "metric", "mean", "sd", "seeds"], [_row(data, results) for data in tasks])
+        rows = [row for data in tasks for row in _rows(data, results)]
+        print_rows(["task", "metric", "mean", "sd", "seeds"], rows)
     failed = [plan.run.id for plan in plans if plan.run.manifest is None]
     if failed:
         raise RunFailed(f"failed: {', '.join(failed)}")
 
 
-def _row(data: TaskData, results: list[dict[str, Any]]) -> list[str]:
-    task = data.task
-    values = [result["headline"]["value"] for result in results if result["task"] == task.name]
-    if not values:
-        return [task.name, task.headline, "-", "-", "0"]
-    spread = f"{stdev(values):.4f}" if len(values) > 1 else "-"
+def _rows(data: TaskData, results: list[dict[str, Any]]) -> Iterator[list[str]]:
+    """A row a metric, on the first of the task's evaluation sets."""
+    task, first = data.task, next(iter(data.evaluation))
     name = f"{task.name} (stand-in)" if task.stand_in else task.name
-    return [name, task.headline, f"{mean(values):.4f}", spread, str(len(values))]
+    for metric in dict.fromkeys([*task.metrics, task.headline]):
+        values = [result["scores"][first][metric] for result in results if result["task"] == task.name]
+        average = f"{mean(values):.4f}" if values else "-"
+        yield [name, metric, average, f"{stdev(values):.4f}" if len(values) > 1 else "-", str(len(values))]

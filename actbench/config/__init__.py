@@ -1,6 +1,6 @@
 """Recipes: the schema, and the way from YAML files and `--set` to one frozen, checked `Recipe`."""
 
 from actbench.config.resolve import dump, load, load_recipe
-from actbench.config.schema import ActivationSpec, FinetuneSettings, Recipe
+from actbench.config.schema import ActivationSpec, FinetuneSettings, Recipe, SquadSettings
 
-__all__ = ["ActivationSpec", "FinetuneSettings", "Recipe", "dump", "load", "load_recipe"]
+__all__ = ["ActivationSpec", "FinetuneSettings", "Recipe", "SquadSettings", "dump", "load", "load_recipe"]

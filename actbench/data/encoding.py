@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actbench.data.keys import keyed_generator
-from actbench.data.tasks import Example
+from actbench.data.tasks import Example, T
 from actbench.errors import BadInput, Problem
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+CHUNK = 4096  # examples tokenized at a time: the tokenizer's own objects are large
+
+_NEEDED = ("[CLS]", "[SEP]", "[PAD]")
 _MULTIPLE = 8  # widths that suit a GPU's matrix units, and few different shapes to compile for
-_CHUNK = 4096  # examples tokenized at a time: the tokenizer's own objects are large
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class EncodedExamples:
     """N tokenized examples, one after the other without padding: example i is at offsets[i]:offsets[i + 1].
 
     `tokens` (int32) and `segments` (uint8, 1 for the second text) are flat; `offsets` is (N + 1,) int64 and
-    `labels` (N,) float32. No example is longer than `length`; `pad` is the id of [PAD].
+    `labels` (N,) float32, or (N, 2) where a label is a span. No example is longer than `length`; `pad` is the id of
+    [PAD].
     """
 
     tokens: np.ndarray
@@ -53,11 +56,15 @@ def encode(tokenizer_file: Path, examples: Sequence[Example], length: int) -> En
     A pair that is too long loses tokens from the end of its longer text first (Devlin et al. 2019).
     Raises BadInput when the file cannot be read or has no [CLS], [SEP] and [PAD].
     """
-    tokenizer, pad = _bert_tokenizer(tokenizer_file, length)
+    from tokenizers import processors
+
+    tokenizer, (cls, sep, pad) = bert_tokenizer(tokenizer_file)
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    tokenizer.enable_truncation(length, strategy="longest_first")
     tokens: list[np.ndarray] = []
     segments: list[np.ndarray] = []
-    for start in range(0, len(examples), _CHUNK):
-        texts = [e.text_a if e.text_b is None else (e.text_a, e.text_b) for e in examples[start : start + _CHUNK]]
+    for start in range(0, len(examples), CHUNK):
+        texts = [e.text_a if e.text_b is None else (e.text_a, e.text_b) for e in examples[start : start + CHUNK]]
         for encoding in tokenizer.encode_batch_fast(texts):
             tokens.append(np.array(encoding.ids, dtype=np.int32))
             segments.append(np.array(encoding.type_ids, dtype=np.uint8))
@@ -77,7 +84,7 @@ def batches(
     """The examples in `order`, `batch_size` at a time; the last batch may be smaller.
 
     Yields `tokens` and `segments` (B, T) int64, `attention` (B, T) bool (False on padding) and `labels` (B,)
-    float32 (a class index is exact in it). T never exceeds `encoded.length`.
+    or (B, 2) float32 (a class index and a position are exact in it). T never exceeds `encoded.length`.
     """
     for start in range(0, len(order), batch_size):
         yield _padded(encoded, np.asarray(order[start : start + batch_size], dtype=np.int64))
@@ -88,28 +95,35 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     return keyed_generator("finetune order", seed, epoch).permutation(n)
 
 
+def longest_first(encoded: EncodedExamples, batch_size: int, order: np.ndarray) -> np.ndarray:
+    """The batches of `order` (n,), in each the longest examples first: neighbours are then of similar length."""
+    return order[np.lexsort((-encoded.lengths[order], np.arange(len(order)) // batch_size))]
+
+
 def evaluation_order(encoded: EncodedExamples) -> np.ndarray:
     """The order (N,) from the longest example to the shortest: next to no padding, and a batch too large for
     the memory fails at once instead of at the end."""
     return np.argsort(-encoded.lengths, kind="stable")
 
 
-def in_original_order(outputs: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Undoes `order`: row k of `outputs` (N, ...) belongs to example order[k] and goes back to its place."""
-    restored = np.empty_like(outputs)
-    restored[order] = outputs
-    return restored
+def in_original_order(outputs: Sequence[T], order: np.ndarray) -> list[T]:
+    """Undoes `order`: number k of the N outputs belongs to example order[k] and goes back to its place."""
+    return [outputs[k] for k in np.argsort(order)]
 
 
-def _bert_tokenizer(file: Path, length: int) -> tuple[Tokenizer, int]:
-    from tokenizers import Tokenizer, processors
+def bert_tokenizer(file: Path) -> tuple[Tokenizer, tuple[int, int, int]]:
+    """The WordPiece tokenizer of a tokenizer.json, neither padding nor truncating, and its [CLS], [SEP] and [PAD].
+
+    Raises BadInput when the file cannot be read or has no [CLS], [SEP] and [PAD].
+    """
+    from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain Exception, for a missing file and for a broken one
         raise BadInput(Problem(f"not a tokenizer: {error}", where=str(file))) from error
     vocabulary = tokenizer.get_vocab()
-    missing = [token for token in ("[CLS]", "[SEP]", "[PAD]") if token not in vocabulary]
+    missing = [token for token in _NEEDED if token not in vocabulary]
     if missing:
         raise BadInput(
             Problem(
@@ -118,10 +132,10 @@ def _bert_tokenizer(file: Path, length: int) -> tuple[Tokenizer, int]:
                 hint="fine-tuning needs the WordPiece tokenizer of a BERT",
             )
         )
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
-    tokenizer.enable_truncation(length, strategy="longest_first")
-    tokenizer.no_padding()  # a saved tokenizer may pad or truncate on its own
-    return tokenizer, vocabulary["[PAD]"]
+    tokenizer.no_truncation()  # a saved tokenizer may pad or truncate on its own
+    tokenizer.no_padding()
+    cls, sep, pad = (vocabulary[token] for token in _NEEDED)
+    return tokenizer, (cls, sep, pad)
 
 
 def _padded(encoded: EncodedExamples, rows: np.ndarray) -> dict[str, np.ndarray]:

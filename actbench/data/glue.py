@@ -95,7 +95,7 @@ _LAYOUTS: dict[str, _Layout] = {
 }  # fmt: skip
 
 
-def load_glue(name: str, data: Path | None) -> TaskData:
+def load_glue(name: str, data: Path | None) -> TaskData[Example]:
     """GLUE's task `name` from the folder `data` (its TSV files, one folder a task), or from the hub for None.
 
     Raises BadInput for an unknown task, a missing folder or file, a broken row (with its file and line) and a

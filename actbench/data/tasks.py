@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from actbench.data.keys import keyed_generator
 from actbench.errors import BadInput, Problem
@@ -23,15 +23,39 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A part of a text that answers a question, and the character of the text at which it begins."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a text. Each of `answers` is right; there are none where the text does not tell."""
+
+    id: str
+    text: str
+    context: str
+    answers: tuple[Answer, ...]
+
+
+AnyExample = Example | Question
+E = TypeVar("E", Example, Question)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
 class Task:
     """A task's shape. `labels` names its classes in the order of their indices; empty for a regression.
 
-    `headline` is what early stopping and tables use: one of `metrics`, or "mean" for the mean of them all.
-    A `stand_in` was made from built-in text: its numbers are never reported as a public benchmark's.
+    `spans` answers questions with a part of their text. `headline` is what early stopping and tables use: the first of
+    a span task's `metrics`, or the only one of another, or "mean" for the mean of them all. A `stand_in` was made from
+    built-in text: its numbers are never reported as a public benchmark's.
     """
 
     name: str
-    kind: Literal["classification", "regression"]
+    kind: Literal["classification", "regression", "spans"]
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
     stand_in: bool = False
@@ -44,11 +68,11 @@ class Task:
     @property
     def headline(self) -> str:
         """The one number that stands for the task."""
-        return self.metrics[0] if len(self.metrics) == 1 else MEAN
+        return self.metrics[0] if len(self.metrics) == 1 or self.kind == "spans" else MEAN
 
 
 @dataclass(frozen=True)
-class TaskData:
+class TaskData(Generic[E]):
     """A task with its examples. `evaluation` has one or more named sets (MNLI has two).
 
     `facts` is JSON data for a run's manifest: where the examples came from, their number and hash by split,
@@ -56,8 +80,8 @@ class TaskData:
     """
 
     task: Task
-    train: list[Example]
-    evaluation: dict[str, list[Example]]
+    train: Sequence[E]
+    evaluation: Mapping[str, Sequence[E]]
     facts: dict[str, Any]
 
 
@@ -69,7 +93,7 @@ def digest(examples: Sequence[Example]) -> str:
     return total.hexdigest()
 
 
-def sample(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+def sample(examples: Sequence[T], n: int, seed: int) -> list[T]:
     """`n` examples drawn without regard to their class, as in RAFT's low-data runs (Fang et al. 2023).
 
     The draw depends on `seed` and the number of examples alone, so runs that differ in their model or

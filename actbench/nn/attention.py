@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from actbench.nn.dropout import Dropout
+from actbench.nn.dropout import Dropout, Places
 from actbench.nn.linear import Linear
-from actbench.nn.padding import Padding
+from actbench.nn.padding import Group, Padding
 
 
 class Attention(nn.Module):
@@ -31,15 +31,28 @@ class Attention(nn.Module):
         With `padding`, x is (N, D), the real tokens alone, and so is the result without `at`.
         """
         qkv = self.qkv(x)
-        if padding is not None:
-            qkv = padding.restore(qkv)
+        if padding is None:
+            return self.output(self._attend(qkv, at))
+        parts, done = [], 0
+        for group, part in padding.split(qkv):
+            wanted = at[done : done + len(group.real)] if at is not None else None
+            y = self._attend(group.restore(part), wanted, group)
+            parts.append(group.remove(y) if at is None else y)
+            done += len(group.real)
+        return self.output(torch.cat(parts) if len(parts) > 1 else parts[0])
+
+    def _attend(self, qkv: Tensor, at: Tensor | None, group: Group | None = None) -> Tensor:
+        """Queries, keys and values (B, T, 3 D) -> (B, T, D), or (B, M, D)."""
         q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).unbind(2)
         q, k, v = (y.transpose(1, 2) for y in (q if at is None else pick(q, at), k, v))
         if self.rotary is not None:
             q, k = self.rotary(q), self.rotary(k)
-        y = attend(q, k, v, self.dropout, causal=self.causal, mask=padding.real if padding is not None else None)
-        y = y.transpose(1, 2).flatten(2)
-        return self.output(y if padding is None or at is not None else padding.remove(y))
+        mask, places = None, None
+        if group is not None:
+            mask = group.real
+            places = group.weights(*q.shape[1:3]) if self.dropout.active else None
+        y = attend(q, k, v, self.dropout, causal=self.causal, mask=mask, places=places)
+        return y.transpose(1, 2).flatten(2)
 
 
 def pick(x: Tensor, at: Tensor) -> Tensor:
@@ -48,23 +61,36 @@ def pick(x: Tensor, at: Tensor) -> Tensor:
     return x[rows, at]
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout, *, causal: bool, mask: Tensor | None) -> Tensor:
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    dropout: Dropout,
+    *,
+    causal: bool,
+    mask: Tensor | None,
+    places: Places | None = None,
+) -> Tensor:
     """softmax(q k' / sqrt(C)) v (B, H, M, C), of q (B, H, M, C) and k, v (B, H, T, C); M is T where it is causal.
 
-    Written out when weights are dropped, since the mask is ours, and for training on a CPU, where the backward pass
-    of torch's fused kernel is slower than the plain formula.
+    `mask` (B, T) is True at what may be attended to; `places` are the weights'. Written out when weights are dropped,
+    since the mask is ours, and for training on a CPU, where the backward pass of torch's fused kernel is slower than
+    the plain formula.
     """
     if not dropout.active and (q.is_cuda or not torch.is_grad_enabled()):
         allowed = mask[:, None, None, :] if mask is not None else None
         return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal)
-    scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+    scores, scale = (q @ k.transpose(-1, -2)).float(), q.shape[-1] ** -0.5
+    if mask is None:
+        scores = scores * scale
+    else:  # adding minus infinity needs no pass of its own, forward or backward, and leaves all else as it is
+        hidden = torch.where(mask, 0.0, float("-inf"))[:, None, None, :]
+        scores = torch.add(hidden, scores, alpha=scale)
     if causal:
         T = q.shape[-2]
         later = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
         scores = scores.masked_fill(later, float("-inf"))
-    if mask is not None:
-        scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
-    return dropout(scores.softmax(-1).to(v.dtype)) @ v
+    return dropout(scores.softmax(-1).to(v.dtype), places) @ v
 
 
 class Rotary(nn.Module):

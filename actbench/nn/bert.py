@@ -14,7 +14,7 @@ from actbench.nn.attention import Attention
 from actbench.nn.block import Block
 from actbench.nn.dropout import Dropout
 from actbench.nn.feed_forward import FeedForward
-from actbench.nn.heads import Classifier, MaskedLanguageModelHead, Pooler
+from actbench.nn.heads import Classifier, MaskedLanguageModelHead, Pooler, Spans
 from actbench.nn.padding import Padding
 from actbench.nn.width import widths
 
@@ -42,17 +42,22 @@ class Bert(nn.Module):
         self.head.decoder.weight = self.tokens.weight
 
     def encode(
-        self, tokens: Tensor, segments: Tensor | None = None, mask: Tensor | None = None, at: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segments: Tensor | None = None,
+        mask: Tensor | Padding | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """Token ids (B, T) -> hidden states (B, T, D), or (B, M, D) of the positions `at` (B, M).
 
-        `mask` (B, T) is True at real tokens, False at padding, whose hidden states mean nothing. The last block leaves
-        out positions that nobody asks for: no later one would attend to them.
+        `mask` (B, T) is True at real tokens, which come first, False at padding, whose hidden states mean nothing; or
+        it is a ready Padding. The last block leaves out positions that nobody asks for: no later one would
+        attend to them.
         """
-        padding = Padding.of(mask) if mask is not None else None
+        padding = Padding(mask, self.positions.num_embeddings) if isinstance(mask, Tensor) else mask
         position = torch.arange(tokens.shape[1], device=tokens.device)
         if padding is not None:
-            position = padding.places % tokens.shape[1]
+            position = padding.positions
             tokens = padding.remove(tokens)
             segments = padding.remove(segments) if segments is not None else None
         segment = self.segments(segments) if segments is not None else self.segments.weight[0]
@@ -97,7 +102,29 @@ class BertClassifier(nn.Module):
         super().__init__()
         self.encoder, self.classifier = encoder, classifier
 
-    def forward(self, tokens: Tensor, segments: Tensor, attention: Tensor) -> Tensor:
-        """Token ids, segment ids and the mask of real tokens, each (B, T) -> outputs (B, K)."""
+    def forward(self, tokens: Tensor, segments: Tensor, attention: Tensor | Padding) -> Tensor:
+        """Token ids, segment ids and the mask of real tokens (see Bert.encode), each (B, T) -> outputs (B, K)."""
         first = tokens.new_zeros(len(tokens), 1)  # [CLS], all that the pooler looks at
         return self.classifier(self.encoder.pooler(self.encoder.encode(tokens, segments, attention, first)))
+
+
+class BertSpans(nn.Module):
+    """A pre-trained encoder that looks for the part of a text that answers a question."""
+
+    def __init__(self, encoder: Bert, spans: Spans):
+        super().__init__()
+        self.encoder, self.spans = encoder, spans
+
+    def forward(self, tokens: Tensor, segments: Tensor, attention: Tensor | Padding) -> Tensor:
+        """Token ids, segment ids and the mask of real tokens (see Bert.encode), each (B, T) -> logits (B, T, 2).
+
+        The last axis is start, end; both are -inf at padding.
+        """
+        padding = attention
+        if isinstance(padding, Tensor):
+            padding = Padding(padding, self.encoder.positions.num_embeddings)
+        logits = self.spans(self.encoder.encode(tokens, segments, padding))
+        return logits.masked_fill(~padding.real[..., None], float("-inf"))
+
+
+Finetuned = BertClassifier | BertSpans

@@ -48,7 +48,7 @@ class Block(nn.Module):
         """
         kept = x
         if at is not None:
-            kept = pick(x, at) if padding is None else x[pick(padding.rows, at)]
+            kept = pick(x, at) if padding is None else x[padding.starts[:, None] + at]
         if self.pre:
             x = kept + self.attention_dropout(self.attention(self.attention_norm(x), padding, at))
             return x + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(x)))

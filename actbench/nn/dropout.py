@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,16 @@ def _signed(word: int) -> int:
 
 # Multipliers of the 32-bit mixing function "lowbias32" (C. Wellons, hash-prospector, 2018).
 _FIRST, _SECOND = _signed(0x7FEB352D), _signed(0x846CA68B)
+
+
+class Places(NamedTuple):
+    """What the elements of a tensor are called: `names`, int32 and of its shape.
+
+    `models` (R,) tells which of several models each of the tensor's R rows belongs to.
+    """
+
+    names: Tensor
+    models: Tensor
 
 
 class Dropout(nn.Module):
@@ -42,13 +52,16 @@ class Dropout(nn.Module):
         """Whether a call now would drop anything."""
         return self.training and self.p > 0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(...) -> (...)."""
+    def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
+        """(...) -> (...). Without `places` elements are numbered in their order."""
         if not self.active:
             return x
         if torch.compiler.is_compiling():
             return _DropTwice.apply(x, self.key, self.p)
-        return _drop(x, _index(x) ^ self.key, self.p)
+        return _drop(x, self._keyed(x, places), self.p)
+
+    def _keyed(self, x: Tensor, places: Places | None) -> Tensor:
+        return (_index(x) if places is None else places.names) ^ self.key
 
 
 def set_keys(model: nn.Module, seed: int, step: int) -> None:

@@ -1,4 +1,4 @@
-"""What stands on top of the blocks: language-model heads and their loss, and the classifier for fine-tuning.
+"""What stands on top of the blocks: language-model heads and their loss, and those of fine-tuning.
 
 Shapes: N tokens scored, D model width, V vocabulary, K classes.
 """
@@ -72,3 +72,15 @@ class Classifier(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         """(B, D) -> (B, K)."""
         return self.dense(self.dropout(pooled))
+
+
+class Spans(nn.Module):
+    """How well an answer begins, and ends, at each token: a linear layer, as in BERT's fine-tuning on SQuAD."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.dense = nn.Linear(d_model, 2)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, T, D) -> start and end logits (B, T, 2)."""
+        return self.dense(hidden)

@@ -32,9 +32,9 @@ def initialize(model: nn.Module, config: BertSection | GptSection, seed: int) ->
             module.bias.zero_()
 
 
-def initialize_classifier(classifier: nn.Module, config: BertSection, seed: int) -> None:
-    """The same for a new classifier: normal(init_std), keyed by the fine-tuning seed."""
-    initialize(classifier, config.model_copy(update={"norm_placement": "post"}), seed)
+def initialize_head(head: nn.Module, config: BertSection, seed: int) -> None:
+    """The same for the new head of a fine-tuning: normal(init_std), keyed by its seed."""
+    initialize(head, config.model_copy(update={"norm_placement": "post"}), seed)
 
 
 def _linear(name: str, module: nn.Linear, config: BertSection | GptSection, seed: int) -> None:

@@ -10,6 +10,7 @@ from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.paired import Spread
 from actbench.report import numbers
 from actbench.report.table import Row, Table, columns
+from actbench.store import Run
 
 LOSS_DIGITS, SCORE_DIGITS = 4, 2
 
@@ -30,6 +31,7 @@ def finetuning_table(family: Family) -> Table:
     heads = (
         *columns("model", "task", "activation", "metric"),
         *columns("examples", "seeds", "runs", "score", numeric=True),
+        *columns("other scores"),
     )
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
     rows = tuple(_finetuning_row(comparison) for comparison in family.finetuning)
@@ -80,6 +82,7 @@ def _pretraining_row(comparison: Comparison) -> Row:
 def _finetuning_row(comparison: Comparison) -> Row:
     variant, first = comparison.variant, comparison.variant.first
     task, metric = first.info["task"], str(first.summary["headline"]["metric"])
+    others = _other_scores(list(variant.runs.values()), metric)
     cells = (
         comparison.cohort.name,
         task_name(comparison),
@@ -89,6 +92,7 @@ def _finetuning_row(comparison: Comparison) -> Row:
         str(comparison.value.n),
         str(len(variant.runs)),
         numbers.mean_and_sd(comparison.value, SCORE_DIGITS),
+        ", ".join(f"{name} {value:.{SCORE_DIGITS}f}" for name, value in others.items()) or numbers.NOTHING,
     )
     values = {
         "model": comparison.cohort.name,
@@ -98,8 +102,21 @@ def _finetuning_row(comparison: Comparison) -> Row:
         "metric": metric,
         "train_examples": first.summary["train_examples"],
         "score_percent": _spread_values(comparison.value),
+        "other_scores_percent": others,
     }
     return Row(cells, values, variant.ids)
+
+
+def _other_scores(runs: Sequence[Run], headline: str) -> dict[str, float]:
+    """Means over runs, in percent, of all but the headline: by metric, and set where there are several."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        sets = run.summary["scores"]
+        for number, (name, scores) in enumerate(sets.items()):
+            for metric, value in scores.items():
+                if number or metric != headline:
+                    found.setdefault(metric if len(sets) == 1 else f"{name} {metric}", []).append(100 * value)
+    return {name: fmean(values) for name, values in found.items()}
 
 
 def _evaluation_row(comparison: Comparison) -> Row:

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
+from actbench.config import FinetuneSettings, SquadSettings
 from actbench.data.documents import expand
-from actbench.data.tasks import TaskData
+from actbench.data.tasks import AnyExample, Example, TaskData
 from actbench.study.follow_ups import EvaluateFollowUp, FinetuneFollowUp, FollowUp, tasks_of
 from actbench.study.graph import Graph, Node
 from actbench.study.speed import COMPILED, COMPILED_BEFORE_S, COMPILING_S, UNCOMPILED, Speeds
@@ -152,13 +153,24 @@ def _finetuning_seconds(plan: Plan, data: TaskData, follow_up: FinetuneFollowUp,
     if measured is not None:
         return measured, "measured"
     settings, speed = follow_up.settings, speeds.of(plan)
-    words = fmean(len(f"{example.text_a} {example.text_b or ''}".split()) for example in data.train[:LOOKED_AT])
-    length = min(settings.length, plan.recipe.batch.length, TOKENS_A_WORD * words + 3)
+    longest = min(settings.length, plan.recipe.batch.length)
+    length = fmean(_tokens(example, settings, longest) for example in data.train[:LOOKED_AT])
     learnt = settings.train_size or 0.75 * len(data.train)
     selected = settings.train_size or 0.25 * len(data.train)
     tested = sum(map(len, data.evaluation.values()))
     tokens = length * (settings.epochs * (learnt + FORWARD * selected) + FORWARD * tested)
     return tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
+
+
+def _tokens(example: AnyExample, settings: FinetuneSettings, longest: int) -> float:
+    """About how many tokens an example has as inputs of at most `longest`, in all its windows."""
+    if isinstance(example, Example):
+        return min(longest, 3 + TOKENS_A_WORD * len(f"{example.text_a} {example.text_b or ''}".split()))
+    assert isinstance(settings, SquadSettings)
+    asked, text = (TOKENS_A_WORD * len(words.split()) for words in (example.text, example.context))
+    room = longest - 3 - min(asked, settings.max_query_length, longest / 2)
+    windows = 1 + max(0, math.ceil((text - room) / min(settings.doc_stride, room / 2)))
+    return windows * min(longest, 3 + asked + text)
 
 
 def _uncompiled(plan: Plan, tokens_per_second: float) -> float:

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from actbench.config import FinetuneSettings, Recipe
+from actbench.config import FinetuneSettings, Recipe, SquadSettings
 from actbench.config.schema import FilesCorpus
 from actbench.config.section import Section, Several
-from actbench.data import glue, probes
+from actbench.data import glue, probes, squad
 from actbench.data.packing import open_source
 from actbench.data.tasks import TaskData
 from actbench.evaluation.load import recipe_of
@@ -20,26 +20,19 @@ from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
 from actbench.store import Run
 from actbench.training.finetune_plan import FinetunePlan, check_size, plan_finetuning
 
-KNOWN_TASKS = {"probes": list(probes.TASKS), "glue": list(glue.TASKS)}
+KNOWN_TASKS = {"probes": list(probes.TASKS), "glue": list(glue.TASKS)} | {name: [name] for name in squad.TASKS}
 HUB = "hub"
 
 Seed = Annotated[int, Field(ge=0)]
 
 
 class FinetuneFollowUp(Section):
-    """Fine-tune each BERT on tasks, with each of these seeds: `probes` are built-in stand-ins, `glue` is GLUE."""
+    """Fine-tune each BERT with each of these seeds; what on, its kinds say."""
 
-    finetune: Literal["probes", "glue"]
+    finetune: str
     seeds: Annotated[Several[Seed], Field(min_length=1)]
-    tasks: Annotated[Several[str], Field(min_length=1)] | None = None  # None: all
-    data: str | None = None  # glue: a folder with its TSV files, relative to the working folder, or hub (the default)
+    data: str | None = None  # the folder of the data, relative to the working folder, or hub (the default)
     settings: FinetuneSettings = FinetuneSettings()
-
-    @model_validator(mode="after")
-    def _probes_need_no_data(self) -> FinetuneFollowUp:
-        if self.finetune == "probes" and self.data is not None:
-            raise ValueError("probes are built in: data is for glue")
-        return self
 
     @property
     def title(self) -> str:
@@ -49,12 +42,37 @@ class FinetuneFollowUp(Section):
     @property
     def task_names(self) -> list[str]:
         """The tasks, each once."""
-        return list(dict.fromkeys(self.tasks or KNOWN_TASKS[self.finetune]))
+        return [self.finetune]
 
     @property
     def n_runs(self) -> int:
         """How many runs it makes of one pre-trained model."""
         return len(self.task_names) * len(set(self.seeds))
+
+
+class LabelsFollowUp(FinetuneFollowUp):
+    """On tasks with labels or scores: `probes` are built-in stand-ins, `glue` is GLUE from its TSV files."""
+
+    finetune: Literal["probes", "glue"]
+    tasks: Annotated[Several[str], Field(min_length=1)] | None = None  # None: all
+
+    @model_validator(mode="after")
+    def _probes_need_no_data(self) -> LabelsFollowUp:
+        if self.finetune == "probes" and self.data is not None:
+            raise ValueError("probes are built in: data is for glue")
+        return self
+
+    @property
+    def task_names(self) -> list[str]:
+        """The tasks, each once."""
+        return list(dict.fromkeys(self.tasks or KNOWN_TASKS[self.finetune]))
+
+
+class SquadFollowUp(FinetuneFollowUp):
+    """On questions: `squad` is SQuAD 1.1, `squad_v2` 2.0, from their JSON files."""
+
+    finetune: Literal["squad", "squad_v2"]
+    settings: SquadSettings = SquadSettings()
 
 
 class EvaluateFollowUp(Section):
@@ -84,19 +102,22 @@ class EvaluateFollowUp(Section):
 
 
 def _kind(data: Any) -> str | None:
-    """Which of the two a mapping describes, by the key that it has."""
-    for key, tag in (("finetune", "fine-tuning"), ("eval", "evaluation")):
-        if key in data if isinstance(data, dict) else hasattr(data, key):
-            return tag
-    return None
+    """Which of the three a mapping describes, by the key that it has."""
+    given = data if isinstance(data, dict) else dict(data)
+    if "finetune" in given:
+        return "questions" if str(given["finetune"]).startswith("squad") else "labels"
+    return "evaluation" if "eval" in given else None
 
 
 FollowUp = Annotated[
-    Annotated[FinetuneFollowUp, Tag("fine-tuning")] | Annotated[EvaluateFollowUp, Tag("evaluation")],
+    Annotated[LabelsFollowUp, Tag("labels")]
+    | Annotated[SquadFollowUp, Tag("questions")]
+    | Annotated[EvaluateFollowUp, Tag("evaluation")],
     Discriminator(
         _kind,
         custom_error_type="follow_up",
-        custom_error_message="needs a key that says what to do: 'finetune' (probes or glue) or 'eval' (perplexity)",
+        custom_error_message="needs a key that says what to do: 'finetune' (probes, glue, squad or squad_v2) "
+        "or 'eval' (perplexity)",
     ),
 ]
 FollowUpPlan = FinetunePlan | EvaluationPlan
@@ -108,7 +129,7 @@ def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
         built = probes.probes_for(recipe)
         found = [built[name] for name in follow_up.task_names]
     else:
-        found = [_glue(name, follow_up.data or HUB) for name in follow_up.task_names]
+        found = [_loaded(name, follow_up.data or HUB) for name in follow_up.task_names]
     for data in found:
         check_size(data, follow_up.settings)
     return found
@@ -131,5 +152,6 @@ def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpP
 
 
 @lru_cache(maxsize=9)
-def _glue(name: str, data: str) -> TaskData:
-    return glue.load_glue(name, None if data == HUB else Path(data))
+def _loaded(name: str, data: str) -> TaskData:
+    load = squad.load_squad if name in squad.TASKS else glue.load_glue
+    return load(name, None if data == HUB else Path(data))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actbench.config import FinetuneSettings
-from actbench.data.tasks import Example, TaskData, sample
+from actbench.data.tasks import TaskData, sample
 from actbench.errors import BadInput, Problem
 from actbench.evaluation.load import recipe_of
 from actbench.store import Run, identity_hash
@@ -39,7 +39,7 @@ class FinetunePlan:
         """The run this plan leads to, finished or not."""
         return Run(self.folder)
 
-    def train_and_selection(self) -> tuple[list[Example], list[Example]]:
+    def train_and_selection(self) -> tuple[list[Any], list[Any]]:
         """The examples to learn from, and those that choose the epoch: both from the official training set.
 
         With a train_size of N both are N examples drawn by the seed; without, the training set shuffled by a fixed

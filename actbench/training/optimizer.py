@@ -15,7 +15,17 @@ from actbench.nn.build import activation_parameters, activation_slots
 
 
 def make_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.AdamW:
-    """AdamW over matrices (with weight decay), vectors (without) and the activations' own coefficients.
+    """AdamW over a model's `parameter_groups`."""
+    return adamw(parameter_groups(model, section), section)
+
+
+def adamw(groups: list[dict[str, Any]], section: OptimizerSection) -> torch.optim.AdamW:
+    """AdamW over groups of parameters, in one pass."""
+    return torch.optim.AdamW(groups, betas=section.betas, eps=section.eps, fused=True)
+
+
+def parameter_groups(model: nn.Module, section: OptimizerSection) -> list[dict[str, Any]]:
+    """A model's matrices (with weight decay), vectors (without) and the activations' own coefficients.
 
     Coefficients that learn alike share a group, named "activation" or with its slots. Those that are frozen are in
     none. Each group carries its peak rate as "peak_lr", its schedule as "schedule", and as "unfreeze_after" the steps
@@ -28,9 +38,7 @@ def make_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.A
         _group("vectors", [p for p in others if p.ndim < 2], section.lr, 0.0),
         *_activation_groups(model, section),
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], betas=section.betas, eps=section.eps, fused=True
-    )
+    return [group for group in groups if group["params"]]
 
 
 def unfreeze(optimizer: torch.optim.Optimizer, step: int) -> None:

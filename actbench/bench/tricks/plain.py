@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from actbench.nn.attention import Attention, pick
 from actbench.nn.bert import Bert
-from actbench.nn.dropout import Dropout, _drop, _index
+from actbench.nn.dropout import Dropout, Places, _drop, _index
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart
 from actbench.nn.padding import Padding
 from actbench.training import hardware
@@ -42,7 +42,7 @@ class WholeLogitsPart(CrossEntropyPart):
 class TorchDropout(Dropout):
     """torch's dropout, which draws from torch's generator."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
         """(...) -> (...)."""
         return F.dropout(x, self.p, self.training)
 
@@ -50,7 +50,7 @@ class TorchDropout(Dropout):
 class KeptMask(Dropout):
     """The same masks, kept for the backward pass: what autograd does with the formula."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
         """(...) -> (...)."""
         return _drop(x, _index(x) ^ self.key, self.p) if self.active else x
 
@@ -59,7 +59,11 @@ class WholeLastBlock(Bert):
     """The last block works at all positions, as the others do."""
 
     def encode(
-        self, tokens: Tensor, segments: Tensor | None = None, mask: Tensor | None = None, at: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segments: Tensor | None = None,
+        mask: Tensor | Padding | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """Token ids (B, T) -> hidden states (B, T, D), or (B, M, D) of the positions `at` (B, M)."""
         x = super().encode(tokens, segments, mask)

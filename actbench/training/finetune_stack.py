@@ -1,0 +1,215 @@
+"""Fine-tuning as Lightning sees it: a stack of runs, each with its own weights, data order, rates and best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from actbench.config.schema import ActivationOptimizer, FinetuneSettings, OptimizerSection, ScheduleSection
+from actbench.data.encoding import (
+    EncodedExamples,
+    batches,
+    epoch_order,
+    evaluation_order,
+    in_original_order,
+    longest_first,
+)
+from actbench.errors import Interrupted, RunFailed
+from actbench.nn.bert import Finetuned
+from actbench.nn.stack import Stack
+from actbench.store import RunWriter
+from actbench.training.finetune_plan import FinetunePlan
+from actbench.training.hardware import Hardware
+from actbench.training.module import key_step, take_mean
+from actbench.training.objectives import Objective, Verdict
+from actbench.training.optimizer import adamw, parameter_groups, set_learning_rates
+from actbench.training.signals import Stop
+
+Batch = dict[str, Tensor]
+
+EVALUATED = 64  # examples at a time
+STOPPED = "stopped; what is finished stands, and the same command does the rest"
+
+
+@dataclass(eq=False)
+class Member:
+    """One run of a stack: what it learns from, and how far it has come."""
+
+    plan: FinetunePlan
+    writer: RunWriter
+    objective: Objective
+    model: Finetuned
+    train: EncodedExamples
+    selection: EncodedExamples
+    losses: list[Tensor] = field(default_factory=list)  # of this epoch's batches
+    epochs: int = 0
+    best_score: float = -np.inf
+    best_epoch: int = 0
+    chosen: Verdict | None = None  # on the selection set, in the best epoch
+    best: dict[str, Tensor] = field(default_factory=dict)
+    failure: str = ""
+
+    def batches(self) -> Iterator[Batch]:
+        """The training set's batches in the order of the next epoch."""
+        size = self.plan.settings.batch_size
+        order = epoch_order(len(self.train), self.plan.seed, self.epochs)
+        return tensors(self.train, size, longest_first(self.train, size, order))
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean over a batch: cross-entropy, of a span's start and end too, or the squared error of a regression."""
+        if self.plan.data.task.kind == "regression":
+            loss = F.mse_loss(outputs[:, 0], labels)
+        else:
+            loss = F.cross_entropy(outputs, labels.long())
+        self.losses.append(loss.detach())
+        return loss
+
+    def goes_on(self, step: int, outputs: Sequence[np.ndarray]) -> bool:
+        """Logs the epoch that ended, keeps the best weights; False when it has failed or not improved for long."""
+        self.epochs += 1
+        loss, task, patience = take_mean(self.losses), self.plan.data.task, self.plan.settings.patience
+        try:
+            if not np.isfinite(loss):
+                raise RunFailed(f"the loss is no longer finite at step {step}")
+            verdict = self.objective.judge(self.selection, outputs)
+        except RunFailed as error:
+            self.failure = str(error)
+            return False
+        row = {"step": step, "kind": "epoch", "epoch": self.epochs, "loss": loss}
+        self.writer.log({**row, "selection": verdict.scores})
+        if verdict.scores[task.headline] > self.best_score:
+            self.best_score, self.best_epoch, self.chosen = verdict.scores[task.headline], self.epochs, verdict
+            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        return patience is None or self.epochs - self.best_epoch < patience
+
+
+class FinetuneModule(pl.LightningModule):
+    """The members that still learn, each as if alone: dropout is keyed by (seed, step), rates follow its settings."""
+
+    def __init__(self, members: Sequence[Member], total_steps: int):
+        super().__init__()
+        self.members, self.total_steps = list(members), total_steps
+        self.stack = Stack([member.model for member in members])
+
+    def training_step(self, batch: list[Batch], batch_index: int) -> Tensor:
+        """The sum of the members' losses: none's gradient has a part of another's."""
+        each = zip(self.members, self.stack(batch), batch, strict=True)
+        return torch.stack([member.loss(outputs.float(), own["labels"]) for member, outputs, own in each]).sum()
+
+    def on_train_batch_start(self, batch: list[Batch], batch_index: int) -> None:
+        """Keys this step's random numbers, and sets its learning rates."""
+        step = self.trainer.global_step
+        for member in self.members:
+            key_step(member.model, member.plan.seed, step)
+        schedule = ScheduleSection(kind="linear", warmup_fraction=self.members[0].plan.settings.warmup_fraction)
+        set_learning_rates(self.optimizer, schedule, (step + 0.5) / self.total_steps)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW, each member's parameters in groups of their own, and its activations in one of theirs."""
+        groups = [
+            {**group, "member": member}
+            for member in self.members
+            for group in parameter_groups(member.model, _section(member.plan.settings))
+        ]
+        self.optimizer = adamw(groups, _section(self.members[0].plan.settings))
+        return self.optimizer
+
+    def keep(self, members: Sequence[Member]) -> None:
+        """Goes on with these members, and without those that have finished or failed."""
+        self.members = list(members)
+        self.stack = Stack([member.model for member in members])
+        groups = [group for group in self.optimizer.param_groups if group["member"] in members]
+        self.optimizer.param_groups[:] = groups
+        left = {parameter for group in groups for parameter in group["params"]}
+        for parameter in self.optimizer.state.keys() - left:
+            del self.optimizer.state[parameter]
+
+
+class Epochs:
+    """What a module's members learn from: each iteration their next epoch, one batch of every member at a time."""
+
+    def __init__(self, module: FinetuneModule, length: int):
+        self.module, self.length = module, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        return map(list, zip(*(member.batches() for member in self.module.members), strict=True))
+
+
+class Selection(pl.Callback):
+    """After each epoch: scores every member on its selection set, and lets go of those that have finished."""
+
+    def __init__(self, hardware: Hardware, stop: Stop):
+        self.hardware, self.stop = hardware, stop
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Listens to signals anew: Lightning has just taken them over."""
+        self.stop.listen()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        """Obeys a signal. A fine-tuning run is short: it keeps no state and starts over."""
+        if self.stop.number is not None:
+            raise Interrupted(self.stop.number, STOPPED)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Scores the epoch that just ended."""
+        assert isinstance(module, FinetuneModule)
+        members = module.members
+        outputs = predict(module.stack, [member.selection for member in members], self.hardware)
+        left = [
+            member for member, found in zip(members, outputs, strict=True) if member.goes_on(trainer.global_step, found)
+        ]
+        if not left:
+            trainer.should_stop = True
+        elif len(left) < len(members):
+            module.keep(left)
+
+
+@torch.no_grad()
+def predict(stack: Stack, examples: Sequence[EncodedExamples], hardware: Hardware) -> list[list[np.ndarray]]:
+    """For each model its outputs for its examples, of which all have equally many, in fp32.
+
+    An example's are (K,), or (T, K) where each of its tokens has outputs.
+    """
+    device, was_training = next(stack.parameters()).device, stack.training
+    stack.eval()
+    orders = [evaluation_order(each) for each in examples]
+    outputs: list[tuple[list[np.ndarray], ...]] = []
+    with hardware.autocast():
+        parts = (tensors(each, EVALUATED, order) for each, order in zip(examples, orders, strict=True))
+        for batch in zip(*parts, strict=True):
+            moved = [{key: own[key].to(device) for key in ("tokens", "segments", "attention")} for own in batch]
+            outputs.append(tuple(map(_by_example, stack(moved), moved)))
+    stack.train(was_training)
+    found = ([row for part in each for row in part] for each in zip(*outputs, strict=True))
+    return [in_original_order(rows, order) for rows, order in zip(found, orders, strict=True)]
+
+
+def _by_example(outputs: Tensor, batch: Batch) -> list[np.ndarray]:
+    """A batch's outputs (B, K) or (B, T, K), one array an example and without those at padding."""
+    rows = list(outputs.float().cpu().numpy())
+    if outputs.ndim == 2:
+        return rows
+    return [row[:length] for row, length in zip(rows, batch["attention"].sum(1).tolist(), strict=True)]
+
+
+def tensors(examples: EncodedExamples, size: int, order: np.ndarray) -> Iterator[Batch]:
+    """Batches of `size` examples in this order; see `batches`."""
+    for batch in batches(examples, size, order):
+        yield {key: torch.from_numpy(value) for key, value in batch.items()}
+
+
+def _section(settings: FinetuneSettings) -> OptimizerSection:
+    own = ActivationOptimizer(lr=settings.activation_lr)
+    return OptimizerSection(lr=settings.lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, activation=own)
