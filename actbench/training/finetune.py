@@ -113,8 +113,9 @@ def _member(plan: FinetunePlan, writer: RunWriter) -> Member:
 def _train(members: list[Member]) -> None:
     began = time.perf_counter()
     plan = members[0].plan
-    device = recipe_of(plan.parent).hardware.device
-    hardware = choose(HardwareSection(device=device, precision=plan.settings.precision, compile="never"))
+    recipe = recipe_of(plan.parent)
+    section = HardwareSection(device=recipe.hardware.device, precision=plan.settings.precision, compile="never")
+    hardware = choose(section, recipe.model.d_model)
     for member in members:
         _describe(member, hardware)
     steps = -(-len(members[0].train) // plan.settings.batch_size)

@@ -23,6 +23,8 @@ COMPILER: dict[str, str | int | bool | Callable[..., object]] = {"cpp.enable_flo
 
 GRAPHS_A_LAYER = 4  # training and validating, before and after its coefficients are unfrozen
 
+CASTS_PAY = 256  # d_model from which bf16 is faster on a CPU without a compiler, casts and all; at 128 it is slower
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -49,16 +51,20 @@ class Hardware:
         return "bf16-mixed" if self.precision == "bf16" else "32-true"
 
 
-def choose(section: HardwareSection) -> Hardware:
-    """Resolves every `auto`. Raises BadInput for a device or compiler asked for that is not there."""
+def choose(section: HardwareSection, width: int | None = None) -> Hardware:
+    """Resolves every `auto` for a model of that `width`; without one, for wide ones.
+
+    Raises BadInput for a device or compiler asked for that is not there.
+    """
     device = _device(section.device)
-    precision = section.precision
-    if precision == "auto":
-        precision = "bf16" if bf16_is_faster(device) else "fp32"
     compiler = _compiler(device)
     if section.compile == "always" and not compiler:
         raise BadInput(Problem(f"no compiler found for {device}", key="hardware.compile", hint="use auto or never"))
     compiled = compiler and section.compile != "never"
+    precision = section.precision
+    if precision == "auto":
+        narrow = device == "cpu" and not compiled and width is not None and width < CASTS_PAY
+        precision = "bf16" if bf16_is_faster(device) and not narrow else "fp32"
     return Hardware(device, precision, compiled, torch.get_num_threads())
 
 

@@ -61,7 +61,7 @@ class Plan:
 
 def plan(recipe: Recipe, runs: Path, say: Say) -> Plan:
     """Prepares the tokens and works out all that is known before training. Raises BadInput where it cannot run."""
-    hardware = choose(recipe.hardware)
+    hardware = choose(recipe.hardware, recipe.model.d_model)
     check_installed(recipe.logging)
     widths(recipe.model)  # tells of an activation that does not fit before the tokens take their time
     tokens = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
