@@ -50,8 +50,8 @@ def glue(
     from actbench.config import FinetuneSettings
     from actbench.data.glue import TASKS, load_glue
 
-    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
     chosen = _choose(tasks, list(TASKS))
+    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
     _run(request, [load_glue(name, None if data == "hub" else Path(data)) for name in chosen], runs, as_json)
 
 
@@ -73,8 +73,8 @@ def probes(
     from actbench.data.probes import TASKS, probes_for
     from actbench.evaluation.load import recipe_of
 
-    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
     chosen = _choose(tasks, list(TASKS))
+    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
     loaded = probes_for(recipe_of(request.parent))
     _run(request, [loaded[name] for name in chosen], runs, as_json)
 
