@@ -111,6 +111,14 @@ def test_a_study_that_is_started_again_takes_up_its_jobs(launcher, tiny_recipe, 
     assert all(Run(runs / one.run_ids[0]).manifest for one in tasks)
 
 
+def test_a_follow_up_done_in_part_is_taken_up_too(tmp_path):
+    opened = object.__new__(slurm.SlurmLauncher)
+    opened.jobs, opened._former = {}, {("a", "b"): "7", ("c",): "8"}
+    left = Task("the rest", ("b",))
+    opened.submit([left])
+    assert opened.jobs == {"7": left} and opened._former == {("c",): "8"}
+
+
 def test_after_ctrl_c_no_job_is_left_and_each_has_saved_its_state(launcher, tiny_recipe, tmp_path):
     runs = tmp_path / "runs"
     recipe = tiny_recipe(**LONG)
@@ -156,7 +164,9 @@ def test_times_are_read_as_slurm_reads_them(text, minutes):
     assert slurm._minutes(text) == minutes
 
 
-@pytest.mark.parametrize("option", ["time=soon", "time=1:2:3:4", "keep_jobs=perhaps", "max_num_timeout=many"])
+@pytest.mark.parametrize(
+    "option", ["time=soon", "time=1:2:3:4", "keep_jobs=perhaps", "max_num_timeout=many", "additional_parameters=x"]
+)
 def test_a_value_that_cannot_be_is_told(option, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (tmp_path / "srun").touch(mode=0o755)

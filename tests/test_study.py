@@ -1,6 +1,7 @@
 """A study: all its runs and follow-ups, its report, nothing twice, and a failure or a kill that costs no other run."""
 
 import json
+import math
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ from studies import Here, carry_out, planned
 from actbench.bench.growth import studies as growth
 from actbench.cli import study as cli
 from actbench.errors import BadInput, Interrupted, RunFailed
+from actbench.evaluation.likelihood import Likelihood
 from actbench.store import Run, list_runs
 from actbench.study.launchers import open_launcher
 from actbench.study.tasks import Task, perform
@@ -208,6 +210,52 @@ def test_a_machine_that_would_train_something_else_says_so(study, tmp_path):
     assert list_runs(tmp_path / "runs") == []
 
 
+def test_follow_ups_with_runs_in_common_do_each_once(study, tmp_path):
+    settings = {"train_size": 20, "epochs": 1}
+    both = [
+        {"finetune": "probes", "tasks": ["probe_swap"], "seeds": seeds, "settings": settings} for seeds in ([0], [0, 1])
+    ]
+    path = study(experiments=[{"recipe": "bert.yaml", "axes": {"seed": [0]}, "follow_ups": both}])
+    assert carry_out(path).finished == 1 + 2
+    graph = planned(path)
+    for run in list_runs(tmp_path / "runs"):
+        if run.kind == "finetune":
+            (run.folder / "manifest.json").unlink()
+    tasks = graph.next_tasks(graph.nodes[0], retry=False)
+    assert [len(task.run_ids) for task in tasks] == [1, 1] and tasks[0].run_ids != tasks[1].run_ids
+
+
+def test_what_a_dead_job_had_not_begun_is_not_called_failed(study, tmp_path):
+    seeds = {
+        "finetune": "probes",
+        "tasks": ["probe_swap"],
+        "seeds": [0, 1],
+        "settings": {"train_size": 20, "epochs": 1},
+    }
+    path = study(experiments=[{"recipe": "bert.yaml", "axes": {"seed": [0]}, "follow_ups": [seeds]}])
+
+    class Dies(Here):
+        def ended(self):
+            if self.queue[0].follow_up is None:
+                return super().ended()
+            Run(tmp_path / "runs" / self.queue[0].run_ids[1]).folder.mkdir()
+            return [(self.queue.pop(0), "out of memory")]
+
+    failed = carry_out(path, Dies(tmp_path / "runs")).failed
+    assert sorted(failed.values()) == ["not reached: out of memory", "out of memory"]
+    again = carry_out(path)
+    assert list(again.failed.values()) == ["out of memory"] and again.finished == 2
+    assert not carry_out(path, retry=True).failed
+
+
+def test_a_perplexity_beyond_all_numbers_is_told(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(Likelihood, "perplexity", property(lambda self: math.inf))
+    said = []
+    path = study(experiments=[{"recipe": "gpt.yaml", "axes": {"seed": [0]}, "follow_ups": [{"eval": "perplexity"}]}])
+    assert not carry_out(path, said=said).failed
+    assert any("beyond all numbers" in line for line in said)
+
+
 def test_the_command_reports_its_outcome_and_its_failures(study, tmp_path, capsys):
     axes = {"optimizer.lr": [1e38, 1e-3], "optimizer.clip_norm": [None]}
     path = study(experiments=[{"recipe": "gpt.yaml", "axes": axes}])
@@ -219,8 +267,8 @@ def test_the_command_reports_its_outcome_and_its_failures(study, tmp_path, capsy
 
 
 def test_launcher_options_of_another_launcher_are_refused(study, tmp_path):
-    with pytest.raises(BadInput, match=r"(?s)job=.*expected key=value.*--jobs"):
-        cli.run(study(), launcher="slurm", jobs=2, launcher_set=["=job="], runs=tmp_path / "runs")
+    with pytest.raises(BadInput, match=r"job=.*expected key=value"):
+        cli.run(study(), launcher="slurm", launcher_set=["=job="], runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 

@@ -84,6 +84,10 @@ def test_a_budget_in_minutes_is_its_own_estimate(path, tiny_recipe):
     tiny_recipe("bert", budget={"steps": None, "minutes": 2.0})
     found = estimate(planned(path))
     assert found.parts[0].seconds == 120 and found.parts[0].basis == "its budget"
+    pass_ = sum(part.seconds for part in found.parts if part.basis == "its budget")
+    assert found.seconds - estimate(planned(path), jobs=2).seconds == pytest.approx(pass_ / 2), (
+        "two budgets pass at once"
+    )
 
 
 def test_a_status_tells_every_state(path, tmp_path):

@@ -106,7 +106,7 @@ def infinity(subject: Subject) -> str:
 def compiled(subject: Subject) -> str:
     """One graph, forward and backward, in training and in evaluation, whose numbers are those without a compiler."""
     module, inputs = subject.make(), subject.inputs(6, subject.width)
-    torch._dynamo.reset()  # the limit of recompiles is that of all activations together
+    torch.compiler.reset()  # the limit of recompiles is that of all activations together
     fast = torch.compile(module, fullgraph=True, backend="aot_eager")
     try:
         module.train()

@@ -32,7 +32,7 @@ def run(
     from actbench.study import load_study, plan_graph, run_study
     from actbench.study.launchers import open_launcher
 
-    loaded, options = load_study(file), _options(launcher_set or [], launcher, jobs)
+    loaded, options = load_study(file), _options(launcher_set or [], jobs)
     opened = open_launcher(launcher, runs, runs / loaded.study.name, options)
     outcome = run_study(plan_graph(loaded, runs, say), opened, say, retry=retry)
     if as_json:
@@ -66,8 +66,8 @@ app.command("plan")(study_plan.plan)
 app.command("status")(study_status.status)
 
 
-def _options(given: list[str], launcher: str, jobs: int | None) -> dict[str, str]:
-    """The launcher's options. Raises BadInput for what is not key=value, and for jobs where a cluster divides cores."""
+def _options(given: list[str], jobs: int | None) -> dict[str, str]:
+    """The launcher's options. Raises BadInput for what is not key=value."""
     from actbench.errors import BadInput, Problem
 
     problems = [
@@ -75,8 +75,6 @@ def _options(given: list[str], launcher: str, jobs: int | None) -> dict[str, str
         for text in given
         if not all(text.partition("=")[:2])
     ]
-    if jobs is not None and launcher != "local":
-        problems.append(Problem("is for the local launcher", "--jobs", hint="a cluster says how many it starts"))
     if problems:
         raise BadInput(problems)
     options = {key: value for key, _, value in (text.partition("=") for text in given)}

@@ -31,12 +31,15 @@ def status(
 
     Example: actbench study status recipes/studies/reproduce.yaml --watch
     """
+    from actbench.errors import BadInput
     from actbench.study import open_study
     from actbench.study.status import counts
     from actbench.study.status import status as look
 
+    if watch and as_json:
+        raise BadInput("--watch is for people, --json for programs: give one of them")
     graph = open_study(file, runs, say)
-    if watch and not as_json:
+    if watch:
         _watch(graph)
         return
     lines = look(graph)

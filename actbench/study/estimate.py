@@ -113,7 +113,7 @@ def _pretraining(plan: Plan, line: Progress, speeds: Speeds) -> Estimate:
     if recipe.budget.minutes is not None:
         seconds = 60 * recipe.budget.minutes
         tokens = int(seconds * speed.tokens_per_second)
-        return Estimate(line.title, line.state, 1, 0, tokens, seconds, 0.0, size, "its budget")
+        return Estimate(line.title, line.state, 1, 0, tokens, seconds, seconds, size, "its budget")
     assert recipe.total_steps is not None
     steps = recipe.total_steps - line.done
     validations = math.ceil(steps / recipe.validation.every_steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,7 +103,7 @@ class EvaluateFollowUp(Section):
 
 def _kind(data: Any) -> str | None:
     """Which of the three a mapping describes, by the key that it has."""
-    given = data if isinstance(data, dict) else dict(data)
+    given = data if isinstance(data, dict) else dict(data) if isinstance(data, Section) else {}
     if "finetune" in given:
         return "questions" if str(given["finetune"]).startswith("squad") else "labels"
     return "evaluation" if "eval" in given else None
@@ -151,7 +151,7 @@ def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpP
     return plan_finetuning(parent, tasks, list(dict.fromkeys(follow_up.seeds)), follow_up.settings, runs)
 
 
-@lru_cache(maxsize=9)
+@cache
 def _loaded(name: str, data: str) -> TaskData:
     load = squad.load_squad if name in squad.TASKS else glue.load_glue
     return load(name, None if data == HUB else Path(data))

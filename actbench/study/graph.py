@@ -55,8 +55,9 @@ class Graph:
         for node in self.nodes:
             run = node.run
             yield run
-            for follow_up in node.follow_ups if run.manifest is not None else ():
-                yield from self.follow_up_runs(node, follow_up)
+            if run.manifest is not None:  # two follow-ups may have runs in common
+                following = (found for follow_up in node.follow_ups for found in self.follow_up_runs(node, follow_up))
+                yield from {found.id: found for found in following}.values()
 
     def failed(self) -> dict[str, str]:
         """Why each failed run did."""
@@ -67,9 +68,11 @@ class Graph:
         run = node.run
         if run.manifest is None:
             return [Task(f"pretrain {run.id}", (run.id,), recipe=node.plan.recipe)] if _open(run, retry) else []
-        tasks = []
+        tasks: list[Task] = []
         for follow_up in node.follow_ups:
-            ids = tuple(found.id for found in self.follow_up_runs(node, follow_up) if _open(found, retry))
+            given = {run_id for task in tasks for run_id in task.run_ids}
+            found = (found for found in self.follow_up_runs(node, follow_up) if found.id not in given)
+            ids = tuple(one.id for one in found if _open(one, retry))
             if ids:
                 tasks.append(Task(f"{follow_up.title} {run.id}", ids, parent=run.id, follow_up=follow_up))
         return tasks

@@ -94,9 +94,13 @@ class _Scheduler:
         """What became of a task's runs, in words, once the failures among them are kept."""
         runs = [Run(self.graph.runs / run_id) for run_id in task.run_ids]
         failed = [run for run in runs if run.manifest is None]
+        reason = reason or "it ended without a result"
+        begun = [run for run in failed if run.folder.exists()] or failed[:1]
         for run in failed:
-            if run.status != "failed":
-                self._keep(run, reason or "it ended without a result")
+            if run not in begun:  # nothing is known against it: the same command tries it
+                self.unrecorded[run.id] = f"not reached: {reason}"
+            elif run.status != "failed":
+                self._keep(run, reason)
         if failed:
             why = failed[0].failure or self.unrecorded.get(failed[0].id, "")
             return f"failed: {why}" if len(runs) == 1 else f"{len(failed)} of {len(runs)} failed: {why}"
@@ -118,8 +122,8 @@ def _result(runs: list[Run]) -> str:
     summary = runs[0].summary
     if "validation_loss" in summary:
         return f"validation loss {summary['validation_loss']:.4f} after {summary['seconds']:.0f} s"
-    headline = summary["headline"]
-    return f"{headline['metric']} {headline['value']:.4f}"
+    metric, value = summary["headline"].values()
+    return f"{metric} {'beyond all numbers' if value is None else f'{value:.4f}'}"
 
 
 @contextlib.contextmanager

@@ -96,7 +96,7 @@ def _together(states: Sequence[State]) -> State:
         return "running"
     if "interrupted" in states or {"finished", "to do"} <= set(states):
         return "interrupted"
-    return next(state for state in ("to do", "failed", "finished") if state in states)
+    return next(state for state in ("failed", "to do", "finished") if state in states)
 
 
 def _state(run: Run) -> State:

@@ -70,6 +70,11 @@ def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
     plans = [
         planned for planned in plans_of(Run(runs / task.parent), follow_up, runs) if planned.run.id in task.run_ids
     ]
+    if len(plans) < len(task.run_ids):
+        raise ActbenchError(
+            "here the follow-up leads to other runs: this machine has another text or task data than the one that runs "
+            "the study"
+        )
     for _ in finetune([planned for planned in plans if isinstance(planned, FinetunePlan)], _tell):
         pass
     for planned in plans:

@@ -16,6 +16,7 @@ from actbench.store import Run, identity_hash
 
 SPLIT_SEED = 96  # RAFT's code shuffles the training set with it before it cuts the selection set off
 SELECTION_SHARE = 0.25
+FEWEST = 4  # of them one chooses the epoch
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,11 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
 
 
 def check_size(data: TaskData, settings: FinetuneSettings) -> None:
-    """Raises BadInput when a task has too few examples for the settings' train size."""
+    """Raises BadInput when a task has too few examples for the settings' train size, or to choose an epoch with."""
     N, available = settings.train_size, len(data.train)
+    if available < FEWEST:
+        too_few = "too few to learn from and to choose the epoch with"
+        raise BadInput(Problem(f"{data.task.name} has {available} training examples: {too_few}"))
     if N is not None and available < 2 * N:
         raise BadInput(
             Problem(

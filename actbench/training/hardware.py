@@ -87,7 +87,7 @@ def _compiler(device: str) -> bool:
 
 def compile_blocks(model: nn.Module) -> None:
     """Compiles each block and the loss in place: layers that are alike share graphs; state-dict names stay."""
-    torch._dynamo.reset()  # a former model's graphs would count against this one's recompile limit
+    torch.compiler.reset()  # a former model's graphs would count against this one's recompile limit
     limit = GRAPHS_A_LAYER * len(model.layers)  # type: ignore[arg-type]
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, limit)
     for layer in model.layers:  # type: ignore[union-attr]

@@ -34,7 +34,7 @@ def compare(
     """
     sides = [copy.deepcopy(module).to(device) for module in (against or nn.GELU(), activation)]
     if compiled:
-        torch._dynamo.reset()  # graphs of earlier comparisons would count against the limit of recompiles
+        torch.compiler.reset()  # graphs of earlier comparisons would count against the limit of recompiles
         for side in sides:
             compile_module(side)
     generator = torch.Generator().manual_seed(0)

@@ -36,7 +36,8 @@ def open_launcher(runs: Path, folder: Path, options: dict[str, str]) -> RayLaunc
     except ImportError:
         raise BadInput(Problem("ray is not installed", "--launcher ray", hint="pip install ray")) from None
     check_options(options, OPTIONS)
-    values: dict[str, Any] = DEFAULTS | {key: parse_value(text) for key, text in options.items() if key != "address"}
+    given = {key: parse_value(text) for key, text in options.items() if key != "address"}
+    values: dict[str, Any] = DEFAULTS | {key: value for key, value in given.items() if value is not None}
     try:
         work = ray.remote(**values, max_calls=1)(do)
     except (TypeError, ValueError) as error:

@@ -26,14 +26,20 @@ if TYPE_CHECKING:
     from submitit.core.utils import JobPaths
     from submitit.helpers import DelayedSubmission
 
-OURS = {
-    "job_name",
-    "nodes",
-    "ntasks_per_node",
-    "num_gpus",
-    "dependency",
-}  # of submitit's options, not the user's to set
-DEFAULTS = {"time": 240, "signal_delay_s": 90, "max_num_timeout": 1000, "keep_jobs": False}
+DEFAULTS = {
+    "time": 240,
+    "signal_delay_s": 90,
+    "array_parallelism": 256,
+    "max_num_timeout": 1000,
+    "keep_jobs": False,
+    "additional_parameters": {},
+}
+OPTIONS = (
+    "account", "comment", "constraint", "cpus_per_gpu", "cpus_per_task", "exclude", "exclusive", "gpus_per_node",
+    "gpus_per_task", "gres", "mail_type", "mail_user", "mem", "mem_per_cpu", "mem_per_gpu", "nodelist", "partition",
+    "qos", "setup", "srun_args", "teardown", "wckey", *DEFAULTS,
+)  # fmt: skip
+KINDS = {bool: "true or false", int: "a number", dict: "a mapping"}
 LISTS = ("setup", "teardown", "srun_args")
 ENDED = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
@@ -53,7 +59,7 @@ def open_launcher(runs: Path, folder: Path, options: dict[str, str]) -> SlurmLau
         from submitit import SlurmExecutor
     except ImportError:
         raise BadInput(Problem("submitit is not installed", "--launcher slurm", hint="pip install submitit")) from None
-    check_options(options, sorted(SlurmExecutor._valid_parameters() - OURS | set(DEFAULTS)))
+    check_options(options, OPTIONS)
     values = DEFAULTS | {key: _value(key, text) for key, text in options.items()}
     keep_jobs, timeouts = values.pop("keep_jobs"), values.pop("max_num_timeout")
     name = f"actbench-{folder.name}"
@@ -75,9 +81,10 @@ def _value(key: str, text: str) -> Any:
         raise BadInput(Problem(error.problems[0].message, f"--launcher-set {key}={text}")) from None
     kind = type(DEFAULTS.get(key))
     if key in DEFAULTS and type(value) is not kind:
-        hint = "true or false" if kind is bool else "a number"
-        raise BadInput(Problem(f"'{text}' is not {hint}", f"--launcher-set {key}={text}"))
-    return [value] if key in LISTS and not isinstance(value, list) else value
+        raise BadInput(Problem(f"'{text}' is not {KINDS[kind]}", f"--launcher-set {key}={text}"))
+    if key in LISTS:
+        return [str(item) for item in (value if isinstance(value, list) else [value])]
+    return value
 
 
 def _minutes(text: str) -> int:
@@ -176,14 +183,14 @@ class SlurmLauncher:
         self._missed: set[str] = set()  # jobs that had ended without a result at the last look at the queue
 
     def submit(self, tasks: Sequence[Task]) -> None:
-        """See Launcher. A task that a living job of this study does is not submitted again."""
+        """See Launcher. What a living job of this study does, perhaps in part by now, is not submitted again."""
         new = []
         for task in tasks:
-            job = self._former.pop(task.run_ids, None)
-            if job is None:
+            former = next((ids for ids in self._former if not set(ids).isdisjoint(task.run_ids)), None)
+            if former is None:
                 new.append(task)
             else:
-                self.jobs[job] = task
+                self.jobs[self._former.pop(former)] = task
         for start in range(0, len(new), LARGEST_ARRAY):
             self._submit_array(new[start : start + LARGEST_ARRAY])
 
@@ -218,8 +225,10 @@ class SlurmLauncher:
         """The study's jobs that another process submitted and that have not ended: run ids, and the job's own."""
         from submitit.helpers import DelayedSubmission
 
+        while (states := self.queue.states()) is None:
+            time.sleep(LOOK_S)
         found = {}
-        for job, state in (self.queue.states() or {}).items():
+        for job, state in states.items():
             pickle = self._paths(job).submitted_pickle
             if state not in ENDED and pickle.exists():
                 try:
