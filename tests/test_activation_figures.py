@@ -273,6 +273,10 @@ def test_the_commands_in_the_docs_work_as_they_stand(tmp_path: Path, monkeypatch
             {"run": [], "where": "activation=gelu"},
             "--where: no run matches (actbench runs list shows them)",
         ),
+        (
+            {"form": "training", "pretrained": "x.json"},
+            "--pretrained: only --coefficients need it: a run knows where it began",
+        ),
         ({"pretrained": "x.json"}, "--pretrained: only --coefficients need it: a run knows where it began"),
         ({"coefficients": ["x.json"]}, "give runs, --where or --coefficients: one of the three"),
         ({"slot": ["layers.7"], "form": "drift"}, "--slot: there is no slot 'layers.7' (did you mean 'layers.2'?)"),

@@ -45,10 +45,10 @@ def options_model(cls: type[Activation]) -> type[BaseModel]:
 
 
 def without_defaults(cls: type[Activation], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that say something else than the constructor's defaults; all of them where some are wrong."""
+    """The options, typed, that say something else than the constructor's defaults; as given where some are wrong."""
     checked, problems = check(cls, options)
     fields = options_model(cls).model_fields
-    return {key: value for key, value in options.items() if problems or checked[key] != fields[key].default}
+    return dict(options) if problems else {k: value for k, value in checked.items() if value != fields[k].default}
 
 
 def construct(cls: Callable[..., Activation], options: Mapping[str, Any], width: int | None) -> Activation:

@@ -83,7 +83,8 @@ def judge(claim: Claim, family: Family) -> Judgement:
 
 def _is_of(model: str | None, comparison: Comparison) -> bool:
     """Whether the comparison is of the model called so: by the report's name for it, or by a recipe's."""
-    recipes = {str(run.info["recipe"]["name"]) for run in comparison.variant.runs.values()}
+    runs = (run for variant in comparison.cohort.variants for run in variant.runs.values())
+    recipes = {str(run.info["recipe"]["name"]) for run in runs}
     return model is None or model == comparison.cohort.name or model in recipes
 
 

@@ -42,13 +42,10 @@ class Chosen:
     def curves(self) -> list[ModelCurves]:
         """The curves of all models. Raises BadInput where none are named, or in two ways."""
         from actbench.analysis.model_curves import curves_of_files, curves_of_runs
-        from actbench.errors import BadInput, Problem
 
         self._check()
         if self.coefficients:
             return curves_of_files(self.coefficients, self.pretrained)
-        if self.pretrained is not None:
-            raise BadInput(Problem("only --coefficients need it: a run knows where it began", where="--pretrained"))
         return curves_of_runs(self._runs())
 
     def only_run(self, purpose: str) -> Run:
@@ -62,10 +59,12 @@ class Chosen:
         return found[0]
 
     def _check(self) -> None:
-        from actbench.errors import BadInput
+        from actbench.errors import BadInput, Problem
 
         if sum(map(bool, (self.run, self.where, self.coefficients))) != 1:
             raise BadInput("give runs, --where or --coefficients: one of the three")
+        if self.pretrained is not None and not self.coefficients:
+            raise BadInput(Problem("only --coefficients need it: a run knows where it began", where="--pretrained"))
 
     def _runs(self) -> list[Run]:
         from actbench.errors import BadInput, Problem

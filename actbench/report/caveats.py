@@ -141,15 +141,14 @@ def _machines(found: Sequence[Cohort]) -> Iterator[str]:
 
 
 def _rates(found: Sequence[Cohort]) -> Iterator[str]:
-    rates = sorted(
-        {
-            float(cohort.variants[0].first.info["recipe"]["optimizer"]["lr"])
-            for cohort in found
-            if cohort.is_pretraining and len(cohort.variants) > 1
-        }
-    )
+    by_model: dict[str, set[float]] = {}
+    for cohort in found:
+        if cohort.is_pretraining and len(cohort.variants) > 1:
+            recipe = cohort.variants[0].first.info["recipe"]
+            by_model.setdefault(recipe["name"], set()).add(float(recipe["optimizer"]["lr"]))
+    rates = {rate for of_model in by_model.values() if len(of_model) == 1 for rate in of_model}
     if rates:
-        values = join([f"{rate:g}" for rate in rates])
+        values = join([f"{rate:g}" for rate in sorted(rates)])
         yield (
             f"Every activation of a model was trained at the same learning rate ({values}). If that was chosen for one "
             "of them, the others are at a disadvantage that no number of seeds shows."

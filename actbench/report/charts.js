@@ -111,7 +111,8 @@
         },
         axes: [
           { ...axis, ...title("step"), size: 30, values: (_, steps) => steps.map((step) => step.toLocaleString("en")) },
-          { ...axis, ...title("loss, nats a token"), size: 50, splits: (chart) => this.ticks(chart), filter: (_, ticks) => ticks },
+          { ...axis, ...title("loss, nats a token"), size: 50, splits: (chart) => this.ticks(chart), filter: (_, ticks) => ticks,
+            values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en", { minimumFractionDigits: this.digits, maximumFractionDigits: this.digits })) },
         ],
         series: [{}, ...seeds, ...means],
         hooks: {
@@ -167,6 +168,7 @@
       const power = 10 ** Math.floor(Math.log10(rough));
       const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
       const first = Math.ceil(min / step);
+      this.digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
       return Array.from({ length: Math.floor(max / step) - first + 1 }, (_, index) => Number(((first + index) * step).toPrecision(10)));
     }
 
@@ -281,8 +283,8 @@
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!step) return;
       event.preventDefault();
-      const last = this.chart.data[0].length - 1;
-      const index = Math.max(0, Math.min(last, (this.chart.cursor.idx ?? (step > 0 ? -1 : last + 1)) + step));
+      const [first, last] = this.chart.series[0].idxs; // of what is shown
+      const index = Math.max(first, Math.min(last, (this.chart.cursor.idx ?? (step > 0 ? first - 1 : last + 1)) + step));
       this.chart.setCursor({ left: this.chart.valToPos(this.chart.data[0][index], "x"), top: 20 });
     }
   }

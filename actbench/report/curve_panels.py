@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from actbench.analysis.curves import SlotCurve
-from actbench.report.figure_style import MUTED, hide_spines
+from actbench.report.figure_style import MUTED, hide_spines, panels_per_row
 
 # Inches. Fixed, so that a panel looks the same in a figure of two layers and of twenty-four.
 PANEL_WIDTH, CURVE_HEIGHT, HISTOGRAM_HEIGHT = 2.05, 1.75, 0.42
@@ -53,7 +53,7 @@ def panel_figure(
     `columns` is how many stand in a row, else as it looks best. Without `starts`, where a curve began is drawn only
     where all of a panel began alike.
     """
-    per_row = columns or (3 if len(panels) in (5, 6, 9) else min(4, len(panels)))
+    per_row = columns or panels_per_row(len(panels))
     rows = math.ceil(len(panels) / per_row)
     scale = ALONE if len(panels) == 1 else 1.0
     histogram = HISTOGRAM_HEIGHT * scale if histograms and _sampled(panels) else 0.0

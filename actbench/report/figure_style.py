@@ -137,3 +137,8 @@ def hide_spines(axes: Axes, *sides: str) -> None:
     """Removes the frame's named sides and keeps the rest."""
     for side in sides:
         axes.spines[side].set_visible(False)
+
+
+def panels_per_row(count: int) -> int:
+    """How many of so many equal panels stand in a row."""
+    return 3 if count in (5, 6, 9) else min(4, count)

@@ -69,6 +69,8 @@ def layers_overlaid(models: Sequence[ModelCurves], slots: Sequence[str], columns
     panels = []
     for model in models:
         own = [slot for slot in slots if slot in model.slots]
+        if not own:
+            continue
         panels.append(Panel(model.label, [Line(model.slots[slot], colour_of[slot]) for slot in own], limits))
     handles = [line_handle(panel_title(slot), colour_of[slot]) for slot in slots]
     if any(began_alike(panel.lines) for panel in panels):

@@ -28,7 +28,11 @@ def plot_distances(
     """
     figure_format(path)
     chosen = chosen_slots(models, slots)
-    found = between_models(models, chosen) if by == "layer" else [between_slots(model, chosen) for model in models]
+    found = (
+        between_models(models, chosen)
+        if by == "layer"
+        else [between_slots(model, chosen) for model in models if not model.slots.keys().isdisjoint(chosen)]
+    )
     _draw(found, f"RMS difference on {RANGE}", models, path)
     return found
 

@@ -19,8 +19,10 @@ POINTS = 201
 DASHES = ("-", "--", "-.", ":")  # tell variants apart where colour is lost in print
 
 
-def plot_profiles(variants: Sequence[OverTasks], baseline: str, path: Path) -> None:
-    """Draws one model's profiles, with bands where there are seeds enough for an interval.
+def plot_profiles(
+    variants: Sequence[OverTasks], baseline: str, path: Path, colour_of: Mapping[str, str] | None = None
+) -> None:
+    """Draws one model's profiles, each label in its colour, with bands where there are seeds enough for an interval.
 
     After Agarwal et al. 2021 (arXiv:2108.13264), who normalise each task's scores before they are put together; here
     each score counts as its gain over the baseline's of the same seed and task. Raises BadInput for a suffix other
@@ -30,7 +32,7 @@ def plot_profiles(variants: Sequence[OverTasks], baseline: str, path: Path) -> N
     gains = {variant.label: variant.gains for variant in variants if variant.gains is not None}
     if not gains:
         raise BadInput(f"no variants to draw profiles of beside {baseline}")
-    colour_of = colours((variant.label, variant.activation) for variant in variants)
+    colour_of = colour_of or colours((variant.label, variant.activation) for variant in variants)
     with style():
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         _draw(figure.subplots(), gains, baseline, colour_of)

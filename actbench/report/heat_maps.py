@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from actbench.report.figure_style import DISTANCE
+from actbench.report.figure_style import DISTANCE, panels_per_row
 from actbench.report.palette import luminance
 
 # Inches.
@@ -38,7 +38,7 @@ class HeatMap:
 
 def heat_figure(maps: Sequence[HeatMap], measure: str, most: float, notes: Sequence[str] = ()) -> Figure:
     """The maps, at most four a row; `measure` names the values, `most` is the darkest, which larger ones share."""
-    per_row = _per_row(len(maps))
+    per_row = panels_per_row(len(maps))
     rows = math.ceil(len(maps) / per_row)
     wide, high = _cells(maps)
     map_width = wide * max(len(one.columns) for one in maps)
@@ -65,10 +65,6 @@ def heat_figure(maps: Sequence[HeatMap], measure: str, most: float, notes: Seque
     for index, line in enumerate(reversed(lines)):
         figure.text(EDGE / width, (0.05 + index * LINE) / height, line, fontsize=7, color="#333333")
     return figure
-
-
-def _per_row(count: int) -> int:
-    return 3 if count in (5, 6, 9) else min(4, count)
 
 
 def _cells(maps: Sequence[HeatMap]) -> tuple[float, float]:

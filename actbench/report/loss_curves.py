@@ -65,7 +65,6 @@ def loss_chart(cohort: Cohort, colour_of: dict[str, int]) -> LossChart:
         variants.append({"label": variant.label, "colour": colour_of[variant.label], "runs": runs})
     first = cohort.variants[0].first
     data = {
-        "model": cohort.name,
         "tokens_per_step": _tokens_per_step(first),
         "settled": SETTLED,
         "steps": steps.all(),
@@ -101,7 +100,7 @@ def _column(rows: list[dict[str, Any]], kind: str) -> tuple[Array, Array]:
 
 
 def _line(line: tuple[Array, Array], steps: _Steps) -> list[Any]:
-    """[number of the x axis, losses]; a loss that is no number is a gap."""
+    """[number of the x axis, losses]; a loss that is no number is passed over."""
     x, loss = line
     return [steps.place(x.tolist()), [round(v, LOSS_DIGITS) if np.isfinite(v) else None for v in loss.tolist()]]
 

@@ -75,7 +75,7 @@ def count(value: float) -> str:
 def rough(value: float) -> str:
     """819 K, 1.64 M: three digits."""
     for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if value >= unit:
+        if value >= 0.9995 * unit:  # what is rounded to 1000 of the next unit is one of this
             return f"{value / unit:.3g} {name}"
     return f"{value:.0f}"
 

@@ -20,7 +20,7 @@ from actbench.report.forest import Forest, forests
 from actbench.report.loss_curves import LossChart, loss_chart
 from actbench.report.numbers import plural
 from actbench.report.palette import Palette
-from actbench.store import Run
+from actbench.store import Run, identity_hash
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def loss_picture(folder: Path, cohort: Cohort, palette: Palette) -> Picture:
     return _picture(picture, lambda: plot_curves(runs, folder / file), lambda: loss_chart(cohort, palette.numbers))
 
 
-def profile_pictures(folder: Path, family: Family) -> list[Picture]:
+def profile_pictures(folder: Path, family: Family, palette: Palette) -> list[Picture]:
     """The performance profiles of each model that was fine-tuned on several tasks."""
     variants = [variant for variant in over_tasks(family.finetuning) if variant.gains is not None]
     pictures = []
@@ -78,7 +78,9 @@ def profile_pictures(folder: Path, family: Family) -> list[Picture]:
         )
         file = f"figures/{_slug(model)}-profiles.svg"
         picture = Picture(file, f"{model}: performance profiles", caption)
-        pictures.append(_picture(picture, partial(plot_profiles, own, family.baseline, folder / file)))
+        pictures.append(
+            _picture(picture, partial(plot_profiles, own, family.baseline, folder / file, palette.colour_of))
+        )
     return pictures
 
 
@@ -98,7 +100,7 @@ def _activation_picture(folder: Path, cohort: Cohort, variant: Variant) -> Pictu
         f"Run {run.id}, seed {run.seed}. Solid: after training; dotted: before; beneath: how often inputs "
         "of that size reach the layer. A tail that few inputs reach may run off the panel."
     )
-    file = f"figures/{_slug(cohort.name)}-activations-{_slug(variant.label)}.svg"
+    file = f"figures/{_slug(cohort.name)}-activations-{_unlike(variant.label)}.svg"
     picture = Picture(file, f"{cohort.name}: {variant.label} by layer", caption)
     return _picture(
         picture, lambda: plot_activations([run], folder / file), lambda: panel_grid(run, cohort.name, variant.label)
@@ -123,6 +125,12 @@ def _is_learnable(run: Run) -> bool:
         return any(slot["final"] for slot in recorded_slots(run))
     except BadInput:
         return True  # the attempt to draw it will say what is wrong
+
+
+def _unlike(label: str) -> str:
+    """A slug that no other label has."""
+    slug = _slug(label)
+    return slug if slug == label else f"{slug}-{identity_hash({'label': label})[:4]}"
 
 
 def _slug(name: str) -> str:

@@ -87,9 +87,10 @@ def latex(text: str) -> str:
 def to_csv(table: Table) -> str:
     """A line a row, unrounded: nested values under dotted names, the runs they come from in the last column."""
     rows = [dict(_flat(row.values)) | {"runs": " ".join(row.runs)} for row in table.rows]
-    heads = list(dict.fromkeys(key for row in rows for key in row if key != "runs"))
+    keys = dict.fromkeys(key for row in rows for key in row if key != "runs")
+    heads = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]  # None where others nest
     file = io.StringIO()
-    writer = csv.DictWriter(file, [*heads, "runs"], lineterminator="\n")
+    writer = csv.DictWriter(file, [*heads, "runs"], lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()

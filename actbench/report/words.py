@@ -11,7 +11,7 @@ from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.paired import ENOUGH_PAIRS, Difference
 from actbench.analysis.power import seeds_needed
 from actbench.report.numbers import count, difference_and_interval, join, needed_seeds, plural, rough
-from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS
+from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS, task_name
 from actbench.store import Run
 
 SEEDS_TOLD = ", in brackets how many seeds would show one so large in 80 % of studies"
@@ -92,7 +92,7 @@ def _corpus(corpus: dict[str, Any]) -> str:
 
 def _verdict(group: list[Comparison], family: Family) -> str:
     cohort, baseline = group[0].cohort, family.baseline
-    about = cohort.task or cohort.text or "Pre-training"
+    about = task_name(group[0]) if cohort.task else cohort.text or "Pre-training"
     if cohort.called(baseline) is None:
         return f"{about}: {cohort.why_none_called(baseline)}."
     compared = [(c.variant.label, c.difference) for c in group if c.difference is not None]
