@@ -26,11 +26,6 @@ def test_label_names_what_is_not_default_of_the_treatment(tmp_path: Path) -> Non
     fast = {"optimizer": {"lr": 1e-3, "activation": {"lr_multiplier": 10.0}}}
     assert label(fake_runs.pretrain(tmp_path, "raf")) == "raf"
     assert label(fake_runs.pretrain(tmp_path, "raf", options={"init": "relu"})) == "raf (init=relu)"
-    spelled_out = {"version": "A", "init": "relu"}
-    assert label(fake_runs.pretrain(tmp_path, "raf", options=spelled_out)) == "raf (init=relu)", (
-        "the default is not named"
-    )
-    assert label(fake_runs.pretrain(tmp_path, "not_installed", options={"a": 1})) == "not_installed (a=1)"
     assert label(fake_runs.pretrain(tmp_path, "raf", recipe=fast)) == "raf (lr_multiplier=10.0)"
     assert label(fake_runs.pretrain(tmp_path, "gelu", recipe=fast)) == "gelu"
 

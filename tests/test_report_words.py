@@ -16,6 +16,7 @@ from actbench.report.caveats import caveats
 from actbench.report.claim_words import claim_text
 from actbench.report.forest import forests
 from actbench.report.loss_curves import averaged, picked
+from actbench.report.numbers import rough
 from actbench.report.palette import DARK, LIGHT, contrast, legible
 from actbench.report.provenance import hashes_table, runs_table
 from actbench.store import Run
@@ -160,3 +161,10 @@ def test_panels_hold_the_curves_of_every_layer(tmp_path: Path) -> None:
         assert panel.before != panel.after and panel.inputs.startswith("M0 34V")
         x = [float(point.split()[0]) for point in panel.after[1:].split("L")]
         assert x[0] == 0 and x[-1] == 200 and x == sorted(x) and len(x) > 150
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(999, "999"), (999_400, "999 K"), (999_936, "1 M"), (1.64e6, "1.64 M"), (999_981_056, "1 B")]
+)
+def test_rough_numbers_have_three_digits(value: float, said: str) -> None:
+    assert rough(value) == said

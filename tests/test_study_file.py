@@ -51,7 +51,6 @@ def test_problems_of_all_experiments_come_at_once(problems):
         ({"eval": "perplexty"}, "did you mean 'perplexity'?"),
         ({"eval": "perplexity", "corpuses": "x"}, "did you mean 'experiments.0.follow_ups.0.corpus'?"),
         ("perplexity", "'finetune' (probes"),
-        (None, "'finetune' (probes"),
         ({"evaluate": "perplexity"}, "'finetune' (probes, glue, squad or squad_v2) or 'eval'"),
     ],
 )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actbench.activations import canonical, source_file
 from actbench.config.activation import ActivationOptimizer, ActivationSpec, Selector
 from actbench.config.placement import POOLER, POOLER_DEFAULT, placement, short_name, spelled
 from actbench.config.resolve import read_recorded_model
-from actbench.errors import BadInput
 from actbench.store import Run, identity_hash
 
 LONG = 16  # characters of JSON above which an option is told by a hash, as coefficients are
@@ -59,11 +56,7 @@ def _words(spec: ActivationSpec) -> str:
 
 
 def _options(spec: ActivationSpec, *, long: bool) -> dict[str, Any]:
-    given: Mapping[str, Any] = spec.options
-    if source_file(spec.name) is None:
-        with contextlib.suppress(BadInput):  # a plug-in that is not installed here
-            given = canonical(spec.name, spec.options)
-    return {key: value for key, value in sorted(given.items()) if (len(json.dumps(value)) > LONG) == long}
+    return {key: value for key, value in sorted(spec.options.items()) if (len(json.dumps(value)) > LONG) == long}
 
 
 def _learning(run: Run) -> list[str]:
