@@ -142,6 +142,7 @@ def test_permutation_by_hand() -> None:
     """Of +-1 +-2 +-0.5 two sums of eight are 2.5 or more: p = 2 * 2/8. All of one sign: 2 * 1/8."""
     assert permutation_p([1.0, 2.0, -0.5]) == pytest.approx(0.5)
     assert permutation_p([1.0, 2.0, 3.0]) == pytest.approx(0.25)
+    assert permutation_p([*[0.0] * 5, -1.2, -2.5, 3.7]) == 1, "a sum of 0 but for rounding"
 
 
 @settings(deadline=None, max_examples=40)

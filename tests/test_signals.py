@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from actbench.errors import Interrupted
-from actbench.training.signals import stoppable
+from actbench.training.signals import Stop, stoppable
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -17,12 +17,14 @@ def test_a_signal_that_nobody_looked_at_still_interrupts(number):
     assert signal.getsignal(number) is former
 
 
-def test_a_repeated_sigterm_is_one():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_repeated_signal_of_a_cluster_is_one(number, monkeypatch):
+    monkeypatch.setattr(Stop, "repeats", number == signal.SIGINT)
     with pytest.raises(Interrupted) as caught, stoppable("stopped") as stop:
         for _ in range(3):
-            signal.raise_signal(signal.SIGTERM)
-        assert stop.number == signal.SIGTERM
-    assert caught.value.exit_code == 143
+            signal.raise_signal(number)
+        assert stop.number == number
+    assert caught.value.exit_code == 128 + number
 
 
 def test_what_a_library_makes_of_a_signal_becomes_the_signals_own_exit_code():

@@ -128,9 +128,11 @@ def permutation_p(differences: Sequence[float]) -> float:
 
     Exact up to 13 pairs; above, RESAMPLES choices are drawn and the observed one counts among them.
     """
+    values = np.asarray(differences)
+    values = values / (np.abs(values).max() or 1.0)
     result = stats.permutation_test(
-        (list(differences),),
-        np.mean,
+        (values,),
+        lambda signed, axis: np.mean(signed, axis=axis).round(12),  # sums that are equal but for rounding are equal
         permutation_type="samples",
         vectorized=True,
         n_resamples=RESAMPLES,

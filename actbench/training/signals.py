@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from actbench.errors import Interrupted
 
@@ -13,9 +13,11 @@ from actbench.errors import Interrupted
 class Stop:
     """Whether a signal asked to stop. A second Ctrl-C stops at once; what was saved last stands.
 
-    A second SIGTERM changes nothing: Slurm sends several when it preempts a job, and a parent may repeat one.
+    A second SIGTERM changes nothing: Slurm sends several when it preempts a job, and a parent may repeat one. Nor does
+    a second Ctrl-C where `repeats`: Ray's cancelling comes as one, again and again until the task has ended.
     """
 
+    repeats: ClassVar[bool] = False
     number: int | None = None
 
     def listen(self) -> None:
@@ -27,7 +29,7 @@ class Stop:
     def _note(self, number: int, frame: Any) -> None:
         if self.number is None:
             self.number = number
-        elif number == signal.SIGINT:
+        elif number == signal.SIGINT and not self.repeats:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 

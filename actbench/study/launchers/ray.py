@@ -93,6 +93,9 @@ def do(task: Task, place: Place) -> str:
 
     SIGTERM means that the node goes: the process dies, its state saved, so that Ray does the task elsewhere.
     """
+    from actbench.training.signals import Stop
+
+    Stop.repeats = True
     try:
         return place.enter() or perform(task, place.runs)
     except Interrupted as stopped:
