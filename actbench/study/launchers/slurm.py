@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from submitit.core.utils import JobPaths
     from submitit.helpers import DelayedSubmission
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "time": 240,
     "signal_delay_s": 90,
     "array_parallelism": 256,
