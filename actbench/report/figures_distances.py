@@ -10,13 +10,11 @@ import numpy as np
 
 from actbench.analysis.curve_distances import DistanceMap, between_models, between_slots, drift
 from actbench.analysis.model_curves import ModelCurves, chosen_slots, whole_row_notes
-from actbench.analysis.shapes import REACH
 from actbench.config.placement import LAYER, POOLER
 from actbench.report.figure_style import figure_format, save, style
 from actbench.report.figures_activations import panel_title
 from actbench.report.heat_maps import HeatMap, heat_figure
-
-RANGE = f"[−{REACH:g}, {REACH:g}]"
+from actbench.report.shapes_table import RANGE
 
 
 def plot_distances(
