@@ -115,7 +115,7 @@ class TokenizerSection(Section):
         """Without the size that a file leaves unused, so that what is written can be read again."""
         data = dict(write(self))
         if self.file is not None:
-            del data["vocab_size"]
+            data.pop("vocab_size", None)
         return data
 
 
@@ -244,23 +244,27 @@ class Recipe(Section):
         return self.budget.steps
 
     def identity(self) -> dict[str, Any]:
-        """All that decides the run's result, as JSON data: everything but its name and what it logs.
+        """All that decides the run's result, as JSON data: everything but its name, what it logs, and defaults.
 
-        Paths are left out: the hashes of the text, the tokenizer and the activation's code stand for what they lead to.
-        Activations and how they learn are given slot by slot, however the recipe says it, and without options that
-        only say the default.
+        A key that a later version adds therefore changes no identity. Paths are left out: the hashes of the text, the
+        tokenizer and the activation's code stand for what they lead to. Activations and how they learn are given slot
+        by slot, however the recipe says it.
         """
         paths = {"corpus": {"files"}, "tokenizer": {"file"}}
-        data = self.model_dump(mode="json", exclude={"name": True, "logging": True, **paths})
+        data = self.model_dump(mode="json", exclude_defaults=True, exclude={"name": True, "logging": True, **paths})
         slots = slot_names(self.model.family, self.model.n_layers)
         named = {
             slot: {**canonical(spec.name, spec.options), "name": short_name(spec.name)}
             for slot, spec in placement(self.model).items()
         }
-        learnt = {slot: own.model_dump(mode="json") for slot, own in learning(self.optimizer, slots).items()}
+        learnt = {
+            slot: own.model_dump(mode="json", exclude_defaults=True)
+            for slot, own in learning(self.optimizer, slots).items()
+        }
         for section, by_slot in (("model", named), ("optimizer", learnt)):
-            del data[section]["activation_overrides"]
-            data[section]["activation"] = by_slot
+            said = data.setdefault(section, {})
+            said.pop("activation_overrides", None)
+            said["activation"] = by_slot
         return data
 
 

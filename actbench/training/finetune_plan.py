@@ -81,7 +81,7 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
         "parent": parent.manifest["files"]["model.safetensors"],
         "task": data.task.name,
         "data": _example_hashes(data),
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", exclude_defaults=True),
         "seed": seed,
     }
 
