@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from recipe_text import GOOD, Write, changed, problems, the_problem
 
 from actbench.config import FinetuneSettings, Recipe, dump, load, load_recipe
+from actbench.config.own_files import as_recorded
 from actbench.errors import BadInput
 
 # A changed kind of thing.
@@ -158,3 +159,15 @@ def test_any_numbers_survive_dump_and_load(tmp_path_factory: pytest.TempPathFact
     (folder / "dump.yaml").write_text(dump(recipe), encoding="utf-8")
     assert load(folder / "dump.yaml", Recipe) == recipe
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_runs_of_one_identity_are_recorded_alike(write: Write) -> None:
+    path = write(GOOD)
+    spelled = "{name: raf, version: A, degrees: [3, 2], sharing: layer}"
+    plain, said = (
+        load_recipe(path, [f"model.activation={raf}", f"model.activation_overrides=[{{layers: 0, {pooler}}}]"])
+        for raf, pooler in (("{name: raf, degrees: [3, 2]}", "name: raf"), (spelled, "name: raf, init: gelu"))
+    )
+    assert plain != said and plain.identity() == said.identity()
+    assert as_recorded(plain) == as_recorded(said) != as_recorded(load_recipe(path))
+    assert as_recorded(said).model.activation.options == {"degrees": (3, 2), "init": "relu"}

@@ -1,14 +1,18 @@
-"""Activations from a user's own files: a run keeps a copy of each, named by its content, and refers to that."""
+"""Activations as a run records them: a user's own by a copy of its file, and no options that only say the default."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from actbench.activations import code_hash, source_file
+from actbench.activations import canonical, code_hash, source_file
+from actbench.config.activation import ActivationOverride, ActivationSpec
 from actbench.config.placement import placement
 from actbench.config.schema import Recipe
+
+Spec = TypeVar("Spec", ActivationSpec, ActivationOverride)
 
 
 def copies(recipe: Recipe) -> dict[str, Path]:
@@ -23,9 +27,16 @@ def code_hashes(recipe: Recipe) -> dict[str, str]:
     return {slot: digest for slot, digest in hashes.items() if digest is not None}
 
 
-def naming_copies(recipe: Recipe) -> Recipe:
-    """The recipe as the run records it: "path/to/mine.py:MyAct" becomes "activation-1f2e3d4c.py:MyAct"."""
-    return _renamed(recipe, lambda file: Path(_copy_name(file)))
+def as_recorded(recipe: Recipe) -> Recipe:
+    """The recipe as the run records it, so that runs of one identity read alike.
+
+    "path/to/mine.py:MyAct" becomes "activation-1f2e3d4c.py:MyAct", and an option that only says the default is left out.
+    """
+    model = recipe.model
+    overrides = tuple(_without_defaults(override) for override in model.activation_overrides)
+    changes = {"activation": _without_defaults(model.activation), "activation_overrides": overrides}
+    plain = recipe.model_copy(update={"model": model.model_copy(update=changes)})
+    return _renamed(plain, lambda file: Path(_copy_name(file)))
 
 
 def finding_copies(recipe: Recipe, folder: Path) -> Recipe:
@@ -36,6 +47,12 @@ def finding_copies(recipe: Recipe, folder: Path) -> Recipe:
 def find_copy(name: str, folder: Path) -> str:
     """One activation's name, as a run in `folder` recorded it, to be found from anywhere."""
     return _in_file(name, lambda file: folder / file.name)
+
+
+def _without_defaults(said: Spec) -> Spec:
+    extra = canonical(said.name, said.__pydantic_extra__ or {})
+    own = {key: getattr(said, key) for key in said.model_fields_set & set(type(said).model_fields)}
+    return type(said)(**own, **extra)
 
 
 def _copy_name(file: Path) -> str:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file, save_model
 
 from actbench.config import dump
-from actbench.config.own_files import code_hashes, copies, naming_copies
+from actbench.config.own_files import as_recorded, code_hashes, copies
 from actbench.errors import BadInput, Problem, RunFailed
 from actbench.evaluation.likelihood import likelihood
 from actbench.nn.bert import Bert
@@ -134,7 +134,7 @@ def _describe(planned: Plan, writer: RunWriter) -> None:
     writer.describe(
         {
             "kind": "pretrain",
-            "recipe": naming_copies(recipe).model_dump(mode="json"),
+            "recipe": as_recorded(recipe).model_dump(mode="json"),
             "code": code_hashes(recipe),
             "data": {"hash": planned.tokens.hash, **planned.tokens.facts},
             "model": planned.model,
@@ -147,7 +147,7 @@ def _describe(planned: Plan, writer: RunWriter) -> None:
 def _save_results(writer: RunWriter, model: Bert | Gpt, initial: dict[str, Any], planned: Plan) -> None:
     with replacing(writer.folder / "model.safetensors") as temporary:
         save_model(model, str(temporary))
-    recorded = naming_copies(planned.recipe)
+    recorded = as_recorded(planned.recipe)
     write_json(writer.folder / "activations.json", describe(model, recorded.model, initial))
     batch = next(planned.validation_batches(limit=16))
     with replacing(writer.folder / "activation_inputs.safetensors") as temporary:
