@@ -30,7 +30,7 @@ def code_hashes(recipe: Recipe) -> dict[str, str]:
 def as_recorded(recipe: Recipe) -> Recipe:
     """The recipe as the run records it, so that runs of one identity read alike.
 
-    "path/to/mine.py:MyAct" becomes "activation-1f2e3d4c.py:MyAct", and an option that only says the default is left out.
+    "path/to/mine.py:MyAct" becomes "activation-1f2e3d4c.py:MyAct"; options that only say the default are left out.
     """
     model = recipe.model
     overrides = tuple(_without_defaults(override) for override in model.activation_overrides)
