@@ -11,8 +11,9 @@ from actbench.activations.cost import flops_per_element
 from actbench.config.activation import ActivationOverride
 from actbench.config.schema import ActivationSpec, GptSection
 from actbench.errors import BadInput
-from actbench.nn.build import activation_parameters, activation_slots, build, size, slot_widths
+from actbench.nn.build import activation_parameters, activation_slots, build, slot_widths
 from actbench.nn.feed_forward import FeedForward
+from actbench.nn.size import size
 from actbench.nn.width import ffn_width, widths
 
 
