@@ -6,6 +6,7 @@ Shapes: N tokens, D model width, E experts, K experts a token, L routers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ class Router(nn.Linear):
     def __init__(self, d_model: int, moe: MoeSection):
         super().__init__(d_model, moe.experts, bias=False)
         self.top_k, self.normalize = moe.top_k, moe.normalize_top_k
+        self.loss_weights = (moe.load_balance, moe.router_z)
 
     def forward(self, x: Tensor) -> Routing:
         """(N, D) -> the decision."""
@@ -64,14 +66,21 @@ def losses(logits: Tensor, probabilities: Tensor, experts: Tensor) -> Losses:
     return Losses(E * (load * probabilities.mean(0)).sum(), logits.logsumexp(-1).square().mean())
 
 
-def router_losses(model: nn.Module) -> Losses | None:
-    """The means over all routers of the last forward pass in training, which they then forget; None without routers."""
-    found = []
-    for module in model.modules():
-        if isinstance(module, Router) and module.losses is not None:
-            found.append(module.losses)
-            module.losses = None
-    return Losses(*(torch.stack(each).mean() for each in zip(*found, strict=True))) if found else None
+def with_router_losses(loss: Tensor, model: nn.Module) -> tuple[Tensor, Losses | None]:
+    """What training minimises: the loss of a model's last forward pass, and its routers' losses by their weights.
+
+    Also these losses alone, means over the routers, without weights or gradient; None where there are no routers.
+    The routers forget them.
+    """
+    routers = [module for module in model.modules() if isinstance(module, Router) and module.losses is not None]
+    if not routers:
+        return loss, None
+    found = Losses(*(torch.stack(each).mean() for each in zip(*(router.losses for router in routers), strict=True)))
+    for router in routers:
+        router.losses = None
+    load_balance, router_z = routers[0].loss_weights
+    total = loss + load_balance * found.load_balance + router_z * found.router_z
+    return total, Losses(*(each.detach() for each in found))
 
 
 class RouterWatch:
@@ -98,21 +107,18 @@ class RouterWatch:
             hook.remove()
 
     def by_layer(self) -> dict[str, dict[str, Any]]:
-        """JSON data, by layer: each expert's share of the load, entropy in nats, tokens that no expert served."""
+        """JSON data, by layer: every expert's share of the load, entropy in nats, losses, choices that nobody served."""
         return {name: _told(sums, self._routers[name]) for name, sums in self._sums.items()}
 
     def overall(self) -> dict[str, Any]:
-        """JSON data of all layers: mean losses and entropy, the busiest expert's load over the fair share, and tokens that no
-        expert served. Empty without routers.
+        """JSON data of all layers: means, the busiest expert's load over the fair share, experts that served no token,
+        and choices that no expert served. Empty without routers.
         """
         layers = list(self.by_layer().values())
         if not layers:
             return {}
-        means = {key: sum(layer[key] for layer in layers) / len(layers) for key in ("load_balance", "router_z", "entropy")}
         return {
-            "load_balance": means["load_balance"],
-            "router_z": means["router_z"],
-            "router_entropy": means["entropy"],
+            **{key: fmean(layer[key] for layer in layers) for key in ("load_balance", "router_z", "router_entropy")},
             "busiest_expert": max(max(layer["load"]) * len(layer["load"]) for layer in layers),
             "idle_experts": sum(layer["load"].count(0.0) for layer in layers),
             "dropped_tokens": sum(layer["dropped_tokens"] for layer in layers),
@@ -140,7 +146,7 @@ def _told(sums: Mapping[str, Tensor], router: Router) -> dict[str, Any]:
     load = sums["load"].double() / max(1, served)
     return {
         "load": load.tolist(),
-        "entropy": sums["entropy"].item() / tokens,
+        "router_entropy": sums["entropy"].item() / tokens,
         "load_balance": len(load) * (load * sums["probability"]).sum().item() / tokens,
         "router_z": sums["z"].item() / tokens,
         "dropped_tokens": tokens * router.top_k - served,

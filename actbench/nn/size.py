@@ -54,9 +54,7 @@ def size(config: BertSection | GptSection, vocab_size: int, length: int) -> dict
     }
 
 
-def count_parameters(
-    config: BertSection | GptSection, vocab_size: int, length: int, *, active: bool = False
-) -> int:
+def count_parameters(config: BertSection | GptSection, vocab_size: int, length: int, *, active: bool = False) -> int:
     """All parameters; of experts, if `active`, only as many as one token meets."""
     total = _growing(config, vocab_size, length) + _apart(config) + config.n_layers * _attention(config)
     for spec, width, count in _blocks(config):
@@ -127,12 +125,11 @@ def _flops_per_token(config: BertSection | GptSection, vocab_size: int, length: 
     if not isinstance(config, BertSection):
         layers = config.n_layers * (12.0 * length * D + 6.0 * (qkv + output))
         return layers + 6.0 * (inner + vocab_size * D)
-    wide, placed = widths(config), placement(config)
-    slot = f"layers.{config.n_layers - 1}"
-    last = matrix_weights(config, placed[slot], wide[slot])
-    rare = config.mask_fraction
-    everywhere = (config.n_layers - 1) * (12.0 * length * D + 6.0 * output) + 6.0 * (inner - last + config.n_layers * qkv)
-    return everywhere + rare * (12.0 * length * D + 6.0 * (output + last + D * D + vocab_size * D))
+    slot, rare = f"layers.{config.n_layers - 1}", config.mask_fraction
+    last = matrix_weights(config, placement(config)[slot], widths(config)[slot])
+    everywhere = config.n_layers * qkv + (config.n_layers - 1) * output + inner - last
+    masked = output + last + D * D + vocab_size * D
+    return (config.n_layers - 1 + rare) * 12.0 * length * D + 6.0 * (everywhere + rare * masked)
 
 
 def _ffn_flops(config: BertSection | GptSection) -> float:
