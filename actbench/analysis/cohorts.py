@@ -1,7 +1,8 @@
 """Which runs may be compared: a cohort's runs differ in the activation and in seeds, and in nothing else.
 
 The recipes' content decides, their names do not. What belongs to the activation's treatment may differ too: its
-options, what single layers and the pooler hold, and how coefficients learn. The variant's label names it.
+options, what single layers and the pooler hold, whether experts share it, and how coefficients learn. The variant's
+label names it.
 """
 
 from __future__ import annotations
@@ -130,6 +131,8 @@ def setup(run: Run) -> dict[str, Any]:
     for section in (model, optimizer):
         section.pop("activation", None)
         section.pop("activation_overrides", None)
+    if "moe" in model:
+        model["moe"].pop("activation_sharing", None)
     return {
         "kind": run.kind,
         "recipe": {**recipe, "model": model, "optimizer": optimizer},

@@ -68,7 +68,8 @@ class GptSection(ModelSection):
     @model_validator(mode="before")
     @classmethod
     def _experts_have_the_width(cls, data: Any) -> Any:
-        width = data["moe"].get("d_expert") if isinstance(data, dict) and isinstance(data.get("moe"), dict) else None
+        moe = data.get("moe") if isinstance(data, dict) else None
+        width = moe.get("d_expert") if isinstance(moe, dict) else getattr(moe, "d_expert", None)
         if width is None:
             return data
         if data.get("d_ff") not in (None, width):

@@ -107,7 +107,7 @@ class RouterWatch:
             hook.remove()
 
     def by_layer(self) -> dict[str, dict[str, Any]]:
-        """JSON data, by layer: every expert's share of the load, entropy in nats, losses, choices that nobody served."""
+        """JSON data, by layer: every expert's share of the load, entropy in nats, losses, choices nobody served."""
         return {name: _told(sums, self._routers[name]) for name, sums in self._sums.items()}
 
     def overall(self) -> dict[str, Any]:
