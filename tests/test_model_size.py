@@ -282,6 +282,8 @@ def test_the_papers_models_are_as_large_as_they_say(recipe: str, name: str, tota
     loaded = load_recipe(ROOT / "recipes" / f"{recipe}.yaml", [f"model.activation.name={name}"])
     told = size(loaded.model, loaded.tokenizer.vocab_size, loaded.batch.length)
     assert (told["parameters"], told.get("active_parameters")) == (total, active)
+    page = (ROOT / "recipes" / "polycom" / "README.md").read_text(encoding="utf-8")
+    assert f"{total:,}" in page and (active is None or f"{active:,}" in page)
 
 
 def test_a_large_mixture_is_counted_at_once() -> None:
