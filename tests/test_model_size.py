@@ -223,7 +223,7 @@ LLAMA = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(DECODERS, LLAMA, st.integers(20, 90))
 def test_a_decoders_size_is_counted_as_if_it_were_built(shape: dict[str, Any], llama: dict[str, Any], V: int) -> None:
     options = llama if shape["layout"] == "llama" else {}
@@ -231,7 +231,7 @@ def test_a_decoders_size_is_counted_as_if_it_were_built(shape: dict[str, Any], l
     assert_counted(section, V)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.sampled_from(["post", "deepnet", "pre"]),
     st.sampled_from(["gelu", "swiglu", "raf"]),

@@ -216,7 +216,7 @@ def test_outputs_of_experts_start_smaller_unless_the_recipe_says_otherwise() -> 
         for tensor in (layer.feed_forward.down.weight, layer.attention.output.weight):
             assert tensor.std().item() == pytest.approx(0.02 * factor, rel=0.02)
         for tensor in (layer.feed_forward.up.weight, layer.feed_forward.router.weight, layer.attention.qkv.weight):
-            assert tensor.std().item() == pytest.approx(0.02, rel=0.03)
+            assert tensor.std().item() == pytest.approx(0.02, rel=0.06)
 
 
 def test_an_experts_own_coefficients_have_a_slot_and_learn_as_their_layers() -> None:

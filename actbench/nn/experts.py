@@ -7,6 +7,7 @@ Shapes: N tokens, D model width, F an expert's width, E experts, K experts a tok
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -23,18 +24,20 @@ from actbench.nn.router import Router
 class MixtureOfExperts(nn.Module):
     """sum_k w_k down_k(act(up_k(x))) over a token's experts; gated as in FeedForward.
 
-    The activation has one set of coefficients, or one an expert. A function of the whole row, as a normalisation, sees
-    the F columns of one token in one expert.
+    The activation has one set of coefficients, or one an expert if it has any. A function of the whole row, as a
+    normalisation, sees the F columns of one token in one expert.
     """
 
     def __init__(self, d_model: int, width: int, spec: ActivationSpec, moe: MoeSection):
         super().__init__()
-        made = [activations.create(spec.name, width=width, **spec.options) for _ in range(_sets(moe))]
-        self.activation: Activation | EachExpertsOwn = made[0] if len(made) == 1 else EachExpertsOwn(made)
+        activation = activations.create(spec.name, width=width, **spec.options)
+        self.activation: Activation | EachExpertsOwn = activation
+        if moe.activation_sharing == "expert" and next(activation.parameters(), None) is not None:
+            self.activation = EachExpertsOwn([copy.deepcopy(activation) for _ in range(moe.experts)])
         self.width = width
         self.router = Router(d_model, moe)
         self.up = ExpertLinear(moe.experts, d_model, width)
-        self.gate = ExpertLinear(moe.experts, d_model, width) if made[0].gated else None
+        self.gate = ExpertLinear(moe.experts, d_model, width) if activation.gated else None
         self.down = ExpertLinear(moe.experts, width, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,7 +117,3 @@ class _ToTokens(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (order,) = ctx.saved_tensors
         return grad.index_select(0, order), None, None
-
-
-def _sets(moe: MoeSection) -> int:
-    return moe.experts if moe.activation_sharing == "expert" else 1

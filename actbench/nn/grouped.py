@@ -86,6 +86,6 @@ def _segments(ends: Tensor) -> Iterator[tuple[int, slice]]:
 
 
 def _has_kernel(x: Tensor, weight: Tensor) -> bool:
-    """Whether torch multiplies all experts' rows at once: on a GPU, where the loop would start a kernel an expert."""
+    """Whether torch multiplies all experts' rows at once: in bf16 on a GPU, where a loop starts a kernel an expert."""
     aligned = all(size * x.element_size() % ALIGNED == 0 for size in weight.shape[1:])
-    return x.is_cuda and aligned and hasattr(F, "grouped_mm")
+    return x.is_cuda and x.dtype == torch.bfloat16 and aligned and hasattr(F, "grouped_mm")
