@@ -203,6 +203,7 @@ def test_a_bad_study_is_told_by_file_line_and_key(actbench: Command, tmp_path: P
 
 def test_json_is_one_object_on_stdout(actbench: Command) -> None:
     shown = only_object(actbench("recipe", "show", NANO, "--json", check=0).stdout)
+    assert shown.pop("size")["vocabulary"] == 4096
     assert shown == load_recipe(NANO).model_dump(mode="json")
     assert only_object(actbench("runs", "list", "--json", check=0).stdout) == {"runs": []}
     listed = only_object(actbench("activations", "list", "--json", check=0).stdout)["activations"]

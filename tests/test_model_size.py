@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 import torch
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_sections import LENGTH, VOCABULARY, act, bert_section, gpt_section, ids
 
 from actbench import activations
 from actbench.activations.cost import flops_per_element
+from actbench.config import load_recipe
 from actbench.config.activation import ActivationOverride
-from actbench.config.schema import ActivationSpec, GptSection
+from actbench.config.schema import ActivationSpec, BertSection, GptSection
 from actbench.errors import BadInput
-from actbench.nn.build import activation_parameters, activation_slots, build, size, slot_widths
+from actbench.nn.build import activation_parameters, activation_slots, build, skeleton, slot_widths
 from actbench.nn.feed_forward import FeedForward
+from actbench.nn.size import size
 from actbench.nn.width import ffn_width, widths
 
 
@@ -180,3 +188,118 @@ def test_groups_that_do_not_divide_the_width_are_told_with_their_slot() -> None:
     section = gpt_section(activation=act("raf", sharing=7), ffn_width="fixed")
     with pytest.raises(BadInput, match=r"layers\.0, raf: 7 groups do not divide a width of"):
         widths(section)
+
+
+# What is counted without building.
+
+DECODERS = st.fixed_dictionaries(
+    {
+        "layout": st.sampled_from(["gpt2", "llama"]),
+        "n_layers": st.integers(1, 3),
+        "d_model": st.sampled_from([16, 24, 48]),
+        "n_heads": st.sampled_from([1, 2, 4]),
+        "d_ff": st.integers(8, 70),
+        "tie_embeddings": st.booleans(),
+        "ffn_width": st.sampled_from(["matched", "matched_flops", "fixed"]),
+        "activation": st.sampled_from(
+            [act(n) for n in ("gelu", "swiglu", "poly_norm")] + [act("raf", sharing="channel")]
+        ),
+    }
+)
+LLAMA = st.fixed_dictionaries(
+    {
+        "n_kv_heads": st.sampled_from([None, 1]),
+        "qk_norm": st.booleans(),
+        "moe": st.none()
+        | st.fixed_dictionaries(
+            {
+                "experts": st.integers(2, 5),
+                "top_k": st.integers(1, 2),
+                "d_expert": st.integers(8, 40),
+                "activation_sharing": st.sampled_from(["layer", "expert"]),
+            }
+        ),
+    }
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(DECODERS, LLAMA, st.integers(20, 90))
+def test_a_decoders_size_is_counted_as_if_it_were_built(shape: dict[str, Any], llama: dict[str, Any], V: int) -> None:
+    options = llama if shape["layout"] == "llama" else {}
+    section = gpt_section(**{**shape, **options, **({"d_ff": None} if options.get("moe") else {})})
+    assert_counted(section, V)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    st.sampled_from(["post", "deepnet", "pre"]),
+    st.sampled_from(["gelu", "swiglu", "raf"]),
+    st.sampled_from(["tanh", "raf"]),
+    st.integers(20, 90),
+)
+def test_a_berts_size_is_counted_as_if_it_were_built(placement: str, name: str, pooler: str, V: int) -> None:
+    overrides = (ActivationOverride(slot="pooler", name=pooler), ActivationOverride(layers="1", name="poly_norm"))
+    assert_counted(bert_section(norm_placement=placement, activation=act(name), activation_overrides=overrides), V)
+
+
+def assert_counted(section: BertSection | GptSection, V: int) -> None:
+    with torch.device("meta"):
+        model = skeleton(section, V, LENGTH)
+    told, names = size(section, V, LENGTH), dict(model.named_parameters())
+    assert told["parameters"] == sum(p.numel() for p in names.values())
+    assert told["activation_parameters"] == sum(p.numel() for p in activation_parameters(model))
+    apart = ("tokens.", "positions.", "head.decoder.")
+    growing = sum(p.numel() for name, p in names.items() if name.startswith(apart))
+    assert told["non_embedding_parameters"] == told["parameters"] - growing
+    assert told["d_ff"] == model.layers[0].feed_forward.width or isinstance(told["d_ff"], list)
+    moe = section.moe if isinstance(section, GptSection) else None
+    if moe is None:
+        assert "active_parameters" not in told
+        return
+    of_experts = [p for name, p in names.items() if p.ndim == 3 or ".activation.experts." in name]
+    idle = sum(p.numel() for p in of_experts) * (1 - moe.top_k / moe.experts)
+    assert told["active_parameters"] == pytest.approx(told["parameters"] - idle)
+    matrices = [p for name, p in names.items() if p.ndim == 2 and "activation" not in name and "tokens" not in name]
+    met = sum(p.numel() for p in matrices) + sum(p.numel() for p in of_experts if p.ndim == 3) * moe.top_k / moe.experts
+    if section.tie_embeddings:
+        met += V * section.d_model
+    expected = 6 * met + 12 * LENGTH * section.d_model * section.n_layers
+    assert told["flops_per_token"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "total", "active"),
+    [
+        ("paper/polycom-1b-swiglu", "swiglu", 1_345_423_360, None),
+        ("paper/polycom-1b", "poly_norm", 1_345_423_456, None),
+        ("polycom/moe-paper", "swiglu", 6_919_161_856, 1_282_017_280),
+        ("polycom/moe-paper", "poly_norm", 6_919_161_920, 1_282_017_344),
+    ],
+)
+def test_the_papers_models_are_as_large_as_they_say(recipe: str, name: str, total: int, active: int | None) -> None:
+    """OLMoE: 6.92 B parameters, 1.28 B of them active."""
+    loaded = load_recipe(ROOT / "recipes" / f"{recipe}.yaml", [f"model.activation.name={name}"])
+    told = size(loaded.model, loaded.tokenizer.vocab_size, loaded.batch.length)
+    assert (told["parameters"], told.get("active_parameters")) == (total, active)
+    page = (ROOT / "recipes" / "polycom" / "README.md").read_text(encoding="utf-8")
+    assert f"{total:,}" in page and (active is None or f"{active:,}" in page)
+
+
+def test_a_large_mixture_is_counted_at_once() -> None:
+    section = gpt_section(
+        n_layers=61, d_model=7168, n_heads=128, moe={"experts": 256, "top_k": 8, "d_expert": 3072}, d_ff=None
+    )
+    began = time.perf_counter()
+    assert size(section, 130_000, 4096)["parameters"] > 6e11
+    assert time.perf_counter() - began < 2  # built, it would take 2.6 TB
+
+
+def test_experts_are_matched_as_blocks_are() -> None:
+    section = gpt_section(d_model=64, d_ff=None, moe={"experts": 64, "top_k": 8, "d_expert": 1536})
+    assert ffn_width(section, act("swiglu")) == 1024
+    assert ffn_width(section, act("poly_norm")) == ffn_width(section, act("relu2")) == 1536
+    by_channel = act("raf", sharing="channel")
+    shared = ffn_width(section, by_channel)
+    own = section.model_copy(update={"moe": section.moe.model_copy(update={"activation_sharing": "expert"})})
+    assert shared > ffn_width(own, by_channel)  # coefficients of every channel, once a layer or once an expert

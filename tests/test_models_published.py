@@ -78,12 +78,26 @@ def llama_from(reference: Any, model: Gpt) -> Gpt:
         _copy_joined(ours.attention.qkv, [own.q_proj, own.k_proj, own.v_proj])
         _copy(ours.attention.output, own.o_proj)
         ours.feed_forward_norm.weight.copy_(theirs.post_attention_layernorm.weight)
+        if hasattr(theirs.mlp, "experts"):
+            _copy_experts(ours, theirs)
+            continue
         _copy(ours.feed_forward.gate, theirs.mlp.gate_proj)
         _copy(ours.feed_forward.up, theirs.mlp.up_proj)
         _copy(ours.feed_forward.down, theirs.mlp.down_proj)
     model.final_norm.weight.copy_(reference.model.norm.weight)
     model.head.decoder.weight.copy_(reference.lm_head.weight)
     return model.eval()
+
+
+def _copy_experts(ours: Any, theirs: Any) -> None:
+    """OLMoE's: a router, experts, and norms of queries and keys."""
+    ours.attention.query_norm.weight.copy_(theirs.self_attn.q_norm.weight)
+    ours.attention.key_norm.weight.copy_(theirs.self_attn.k_norm.weight)
+    ours.feed_forward.router.weight.copy_(theirs.mlp.gate.weight)
+    gate, up = theirs.mlp.experts.gate_up_proj.chunk(2, dim=1)
+    ours.feed_forward.gate.weight.copy_(gate)
+    ours.feed_forward.up.weight.copy_(up)
+    ours.feed_forward.down.weight.copy_(theirs.mlp.experts.down_proj)
 
 
 SHAPES = [(1, 16, 2, 40), (2, 32, 4, 64), (3, 48, 3, 96)]  # layers, model width, heads, FFN width
@@ -200,6 +214,48 @@ def test_llama_equals_hugging_faces(tied: bool, implementation: str, shape: tupl
         ffn_width="fixed", activation=act("swiglu"),
     )  # fmt: skip
     _assert_equal(llama_from(reference, Gpt(section, VOCABULARY, LENGTH)), reference, tied, gradients)
+
+
+@BOTH_GRADIENT_MODES
+@pytest.mark.parametrize(("n_heads", "n_kv_heads"), [(4, 2), (4, 1), (6, 3), (4, 4)])
+def test_grouped_query_attention_equals_hugging_faces(n_heads: int, n_kv_heads: int, gradients: bool) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=48, num_hidden_layers=2, num_attention_heads=n_heads,
+        num_key_value_heads=n_kv_heads, intermediate_size=64, max_position_embeddings=LENGTH, rms_norm_eps=1e-5,
+        tie_word_embeddings=False, hidden_act="silu",
+    )  # fmt: skip
+    reference = randomized(LlamaForCausalLM(config))
+    section = gpt_section(
+        d_model=48, n_heads=n_heads, n_kv_heads=n_kv_heads, d_ff=64, tie_embeddings=False, ffn_width="fixed",
+        activation=act("swiglu"),
+    )  # fmt: skip
+    _assert_equal(llama_from(reference, Gpt(section, VOCABULARY, LENGTH)), reference, False, gradients)
+
+
+@BOTH_GRADIENT_MODES
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("n_kv_heads", [4, 2])
+def test_olmoe_equals_hugging_faces(n_kv_heads: int, normalize: bool, gradients: bool) -> None:
+    """A mixture of experts, with queries and keys normalised over their whole width."""
+    pytest.importorskip("transformers.models.olmoe")
+    from transformers import OlmoeConfig, OlmoeForCausalLM
+
+    config = OlmoeConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=n_kv_heads, intermediate_size=24, max_position_embeddings=LENGTH, num_experts=6,
+        num_experts_per_tok=2, norm_topk_prob=normalize, tie_word_embeddings=False, pad_token_id=None,
+        eos_token_id=None,
+    )  # fmt: skip
+    reference = randomized(OlmoeForCausalLM(config))
+    section = gpt_section(
+        n_kv_heads=n_kv_heads, qk_norm=True, d_ff=None, tie_embeddings=False, ffn_width="fixed",
+        activation=act("swiglu"),
+        moe={"experts": 6, "top_k": 2, "d_expert": 24, "normalize_top_k": normalize},
+    )  # fmt: skip
+    model = llama_from(reference, Gpt(section, VOCABULARY, LENGTH))
+    _assert_equal(model, reference, False, gradients)
 
 
 def _assert_equal(model: Gpt, reference: Any, tied: bool, gradients: bool) -> None:

@@ -1,7 +1,8 @@
 """Which runs may be compared: a cohort's runs differ in the activation and in seeds, and in nothing else.
 
 The recipes' content decides, their names do not. What belongs to the activation's treatment may differ too: its
-options, what single layers and the pooler hold, and how coefficients learn. The variant's label names it.
+options, what single layers and the pooler hold, whether experts share it, and how coefficients learn. The variant's
+label names it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from actbench.analysis.labels import labels
 from actbench.config.placement import short_name
+from actbench.config.resolve import read_recorded_model
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
 
@@ -117,14 +119,20 @@ def _is_called(run: Run, name: str) -> bool:
 
 
 def setup(run: Run) -> dict[str, Any]:
-    """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`."""
+    """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`.
+
+    What a model says by default counts as unsaid: a version that knows one more key tells no run from older ones.
+    """
     recipe = dict(run.info["recipe"])
     for key in ("name", "seed", "hardware", "logging", "checkpoint"):
         recipe.pop(key, None)
-    model, optimizer = dict(recipe["model"]), dict(recipe.get("optimizer", {}))
+    recorded = read_recorded_model(recipe["model"], str(run.folder / "run.json"))
+    model, optimizer = recorded.model_dump(mode="json", exclude_defaults=True), dict(recipe.get("optimizer", {}))
     for section in (model, optimizer):
         section.pop("activation", None)
         section.pop("activation_overrides", None)
+    if "moe" in model:
+        model["moe"].pop("activation_sharing", None)
     return {
         "kind": run.kind,
         "recipe": {**recipe, "model": model, "optimizer": optimizer},

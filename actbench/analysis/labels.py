@@ -9,6 +9,7 @@ from typing import Any
 from actbench.config.activation import ActivationOptimizer, ActivationSpec, Selector
 from actbench.config.placement import POOLER, POOLER_DEFAULT, placement, short_name, spelled
 from actbench.config.resolve import read_recorded_model
+from actbench.config.schema import GptSection
 from actbench.store import Run, identity_hash
 
 LONG = 16  # characters of JSON above which an option is told by a hash, as coefficients are
@@ -45,6 +46,8 @@ def _treatment(run: Run) -> list[str]:
     others = [f"{spelled(slots)} {words}" for words, slots in alike.items() if words != _words(model.activation)]
     if placed.get(POOLER, POOLER_DEFAULT) != POOLER_DEFAULT:
         others.append(f"{POOLER} {_words(placed[POOLER])}")
+    if isinstance(model, GptSection) and model.moe and model.moe.activation_sharing == "expert":
+        others.append("one an expert")
     long = {slot: found for slot, spec in placed.items() if (found := _options(spec, long=True))}
     numbers = [f"numbers #{identity_hash(long)[:4]}"] if long else []
     return [*(f"{key}={value}" for key, value in _options(model.activation, long=False).items()), *others, *numbers]

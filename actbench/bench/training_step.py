@@ -17,6 +17,7 @@ from actbench.nn.bert import Bert
 from actbench.nn.build import build
 from actbench.nn.dropout import set_keys
 from actbench.nn.gpt import Gpt
+from actbench.nn.router import with_router_losses
 from actbench.training.hardware import Hardware, compile_blocks
 from actbench.training.optimizer import make_optimizer
 
@@ -34,7 +35,8 @@ def training_step(
         set_keys(model, 0, next(steps))
         with hardware.autocast():
             loss = model(**batch)
-        loss.backward()
+            total, _ = with_router_losses(loss, model)
+        total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), clip_norm or float("inf"))
         optimizer.step()
         optimizer.zero_grad()

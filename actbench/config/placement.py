@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actbench.config.schema import BertSection, GptSection, OptimizerSection
 
 LAYER = "layers."
+EXPERT = ".expert."  # a layer's slot, where each of its experts has coefficients of its own
 POOLER = "pooler"
 POOLER_DEFAULT = ActivationSpec(name="tanh")  # BERT's
 
@@ -29,6 +30,16 @@ def placement(model: BertSection | GptSection) -> dict[str, ActivationSpec]:
     for override in model.activation_overrides:
         placed.update(dict.fromkeys(chosen(override, slots), override.spec))
     return placed
+
+
+def expert_slot(slot: str, expert: int) -> str:
+    """The slot of one expert's own coefficients: "layers.0.expert.3"."""
+    return f"{slot}{EXPERT}{expert}"
+
+
+def recipe_slot(slot: str) -> str:
+    """The slot as a recipe names it: an expert's is its layer's."""
+    return slot.partition(EXPERT)[0]
 
 
 def learning(section: OptimizerSection, slots: Sequence[str]) -> dict[str, ActivationOptimizer]:
@@ -59,7 +70,7 @@ def chosen(selector: Selector, slots: Sequence[str]) -> list[str]:
 
 def spelled(slots: Iterable[str]) -> str:
     """Slots in few words: "layers 0,4-6, pooler"."""
-    names = list(slots)
+    names = list(dict.fromkeys(map(recipe_slot, slots)))
     numbers = [int(name.removeprefix(LAYER)) for name in names if name.startswith(LAYER)]
     words = [f"layer{'s' * (len(numbers) > 1)} {layers.text((n, n) for n in numbers)}"] if numbers else []
     return ", ".join([*words, *(name for name in names if not name.startswith(LAYER))])

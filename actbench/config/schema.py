@@ -16,6 +16,7 @@ from actbench.config.activation import (
     ActivationOverride,
     ActivationSpec,
 )
+from actbench.config.moe import MoeSection
 from actbench.config.placement import learning, placement, short_name, slot_names
 from actbench.config.section import MOST_LAYERS, Fraction, NonNegativeFloat, Positive, PositiveFloat, Section, Several
 
@@ -55,9 +56,39 @@ class GptSection(ModelSection):
 
     family: Literal["gpt"]
     layout: Literal["gpt2", "llama"] = "llama"
+    n_kv_heads: Positive | None = None  # heads of keys and values, each shared by some of the queries' (GQA); None: all
+    qk_norm: bool = False  # RMSNorm of all queries, and of all keys, before they are split into heads, as OLMoE
+    moe: MoeSection | None = None  # None: dense. Its d_expert takes the place of d_ff
     norm_eps: PositiveFloat = 1e-5
     rope_theta: PositiveFloat = 10000.0
     tie_embeddings: bool = True
+    # scaled: attention's and feed-forward's last layers are divided by sqrt(2 n_layers), as GPT-2; same: not, as OLMoE.
+    init_outputs: Literal["scaled", "same"] = "scaled"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _experts_have_the_width(cls, data: Any) -> Any:
+        moe = data.get("moe") if isinstance(data, dict) else None
+        width = moe.get("d_expert") if isinstance(moe, dict) else getattr(moe, "d_expert", None)
+        if width is None:
+            return data
+        if data.get("d_ff") not in (None, width):
+            raise ValueError("with moe, the width is moe.d_expert: leave d_ff out (null takes one back)")
+        return {**data, "d_ff": width}
+
+    @model_validator(mode="after")
+    def _heads_are_shared_evenly(self) -> GptSection:
+        if self.n_heads % (self.n_kv_heads or 1):
+            raise ValueError(f"n_heads ({self.n_heads}) must be a multiple of n_kv_heads ({self.n_kv_heads})")
+        return self
+
+    @model_validator(mode="after")
+    def _llama_alone(self) -> GptSection:
+        said = {"n_kv_heads": self.n_kv_heads is not None, "qk_norm": self.qk_norm, "moe": self.moe is not None}
+        given = [key for key, there in said.items() if there]
+        if self.layout == "gpt2" and given:
+            raise ValueError(f"{' and '.join(given)}: only with layout llama")
+        return self
 
     @model_validator(mode="after")
     def _rotary_needs_pairs(self) -> GptSection:

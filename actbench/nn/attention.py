@@ -1,6 +1,7 @@
 """Multi-head self-attention. The one place that decides how attention is computed.
 
-Shapes: B batch, T time, M positions that attend, H heads, C width of a head, D = H * C model width.
+Shapes: B batch, T time, M positions that attend, H heads, C width of a head, D = H * C model width; G heads of keys and
+values, K = G * C.
 """
 
 from __future__ import annotations
@@ -15,12 +16,33 @@ from actbench.nn.padding import Group, Padding
 
 
 class Attention(nn.Module):
-    """Self-attention over (B, T, D), causal or not, with rotary positions when `rotary` is given."""
+    """Self-attention over (B, T, D), causal or not, with rotary positions when `rotary` is given.
 
-    def __init__(self, d_model: int, n_heads: int, *, causal: bool, bias: bool, dropout: float, rotary: Rotary | None):
+    With fewer `n_kv_heads`, each head of keys and values serves as many heads of queries (Ainslie et al. 2023, arXiv
+    2305.13245). With `qk_norm_eps`, queries and keys are normalised, each over its whole width, before they are split
+    into heads, as in OLMoE (Muennighoff et al. 2024, arXiv 2409.02060).
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        *,
+        causal: bool,
+        bias: bool,
+        dropout: float,
+        rotary: Rotary | None,
+        n_kv_heads: int | None = None,
+        qk_norm_eps: float | None = None,
+    ):
         super().__init__()
         self.n_heads, self.causal = n_heads, causal
-        self.qkv = Linear(d_model, 3 * d_model, bias=bias)
+        self.sharing = n_heads // (n_kv_heads or n_heads)  # queries' heads to one of keys and values
+        shared = d_model // self.sharing
+        self.widths = (d_model, shared, shared)
+        self.qkv = Linear(d_model, sum(self.widths), bias=bias)
+        self.query_norm = None if qk_norm_eps is None else nn.RMSNorm(d_model, eps=qk_norm_eps)
+        self.key_norm = None if qk_norm_eps is None else nn.RMSNorm(shared, eps=qk_norm_eps)
         self.output = Linear(d_model, d_model, bias=bias)
         self.dropout = Dropout(dropout)
         self.rotary = rotary
@@ -41,12 +63,22 @@ class Attention(nn.Module):
             done += len(group.real)
         return self.output(torch.cat(parts) if len(parts) > 1 else parts[0])
 
-    def _attend(self, qkv: Tensor, at: Tensor | None, group: Group | None = None) -> Tensor:
-        """Queries, keys and values (B, T, 3 D) -> (B, T, D), or (B, M, D)."""
-        q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).unbind(2)
+    def heads(self, qkv: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, D + 2 K) -> queries (B, H, M, C), and keys and values, each (B, H, T, C)."""
+        q, k, v = qkv.split(self.widths, dim=-1)
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
+        q, k, v = (y.unflatten(-1, (-1, self.widths[0] // self.n_heads)) for y in (q, k, v))
         q, k, v = (y.transpose(1, 2) for y in (q if at is None else pick(q, at), k, v))
         if self.rotary is not None:
             q, k = self.rotary(q), self.rotary(k)
+        if self.sharing > 1:
+            k, v = (y.repeat_interleave(self.sharing, dim=1) for y in (k, v))
+        return q, k, v
+
+    def _attend(self, qkv: Tensor, at: Tensor | None, group: Group | None = None) -> Tensor:
+        """Queries, keys and values (B, T, D + 2 K) -> (B, T, D), or (B, M, D)."""
+        q, k, v = self.heads(qkv, at)
         mask, places = None, None
         if group is not None:
             mask = group.real

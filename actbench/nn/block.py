@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from actbench.nn.attention import Attention, pick
 from actbench.nn.dropout import Dropout
+from actbench.nn.experts import MixtureOfExperts
 from actbench.nn.feed_forward import FeedForward
 from actbench.nn.padding import Padding
 
@@ -27,7 +28,7 @@ class Block(nn.Module):
     def __init__(
         self,
         attention: Attention,
-        feed_forward: FeedForward,
+        feed_forward: FeedForward | MixtureOfExperts,
         norms: tuple[nn.Module, nn.Module],
         *,
         placement: Placement,

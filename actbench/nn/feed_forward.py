@@ -19,6 +19,7 @@ class FeedForward(nn.Module):
     def __init__(self, d_model: int, width: int, spec: ActivationSpec, *, bias: bool):
         super().__init__()
         self.activation: Activation = activations.create(spec.name, width=width, **spec.options)
+        self.width = width
         self.up = Linear(d_model, width, bias=bias)
         self.gate = Linear(d_model, width, bias=bias) if self.activation.gated else None
         self.down = Linear(width, d_model, bias=bias)

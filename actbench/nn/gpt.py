@@ -1,5 +1,7 @@
 """GPT-style decoders: GPT-2's layout (Radford et al. 2019) and LLaMA's (Touvron et al. 2023, arXiv 2302.13971).
 
+LLaMA's may be a mixture of experts, as OLMoE.
+
 Shapes: B batch, T time, D model width, V vocabulary.
 """
 
@@ -9,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from actbench.config.placement import placement
-from actbench.config.schema import GptSection
+from actbench.config.schema import ActivationSpec, GptSection
 from actbench.nn.attention import Attention, Rotary
 from actbench.nn.block import Block
 from actbench.nn.dropout import Dropout
+from actbench.nn.experts import MixtureOfExperts
 from actbench.nn.feed_forward import FeedForward
 from actbench.nn.heads import LanguageModelHead
 from actbench.nn.width import has_biases, widths
@@ -29,10 +32,9 @@ class Gpt(nn.Module):
         self.positions = nn.Embedding(length, D) if gpt2 else None
         self.dropout = Dropout(config.dropout)
         rotary = None if gpt2 else Rotary(D // config.n_heads, length, config.rope_theta)
-        wide, biased = widths(config), has_biases(config)
+        wide = widths(config)
         self.layers = nn.ModuleList(
-            _block(config, rotary, FeedForward(D, wide[slot], spec, bias=biased))
-            for slot, spec in placement(config).items()
+            _block(config, rotary, _feed_forward(config, wide[slot], spec)) for slot, spec in placement(config).items()
         )
         self.final_norm = _norm(config)
         self.head = LanguageModelHead(D, vocab_size, bias=False)
@@ -63,7 +65,13 @@ def _norm(config: GptSection) -> nn.Module:
     return kind(config.d_model, eps=config.norm_eps)
 
 
-def _block(config: GptSection, rotary: Rotary | None, feed_forward: FeedForward) -> Block:
+def _feed_forward(config: GptSection, width: int, spec: ActivationSpec) -> FeedForward | MixtureOfExperts:
+    if config.moe is None:
+        return FeedForward(config.d_model, width, spec, bias=has_biases(config))
+    return MixtureOfExperts(config.d_model, width, spec, config.moe)
+
+
+def _block(config: GptSection, rotary: Rotary | None, feed_forward: FeedForward | MixtureOfExperts) -> Block:
     return Block(
         Attention(
             config.d_model,
@@ -72,6 +80,8 @@ def _block(config: GptSection, rotary: Rotary | None, feed_forward: FeedForward)
             bias=has_biases(config),
             dropout=config.dropout,
             rotary=rotary,
+            n_kv_heads=config.n_kv_heads,
+            qk_norm_eps=config.norm_eps if config.qk_norm else None,
         ),
         feed_forward,
         (_norm(config), _norm(config)),

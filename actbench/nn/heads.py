@@ -53,6 +53,7 @@ class Pooler(nn.Module):
 
     def __init__(self, d_model: int, spec: ActivationSpec):
         super().__init__()
+        self.width = d_model
         self.dense = nn.Linear(d_model, d_model)
         self.activation = activations.create(spec.name, width=d_model, **spec.options)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from actbench.config.schema import BertSection, GptSection
+from actbench.nn.grouped import ExpertLinear
 
 RESIDUAL_OUTPUTS = (".attention.output", ".feed_forward.down")
 
@@ -21,13 +22,17 @@ def initialize(model: nn.Module, config: BertSection | GptSection, seed: int) ->
     """Fills the weights of every linear layer and embedding; biases become zero, norms and activations stay.
 
     post and pre encoders: normal(init_std), as BERT. Decoders: the same, residual outputs divided by sqrt(2N), as
-    GPT-2 and PolyCom. deepnet: Xavier with DeepNet's gain (8N)^(-1/4) on values, outputs and feed-forward.
+    GPT-2 and PolyCom, unless `init_outputs` says otherwise; every expert's weights have a name of their own. deepnet:
+    Xavier with DeepNet's gain (8N)^(-1/4) on values, outputs and feed-forward.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding):
             _normal(module.weight, _std(config), f"{name}.weight", seed)
         elif isinstance(module, nn.Linear) and not _tied(module, model):
             _linear(name, module, config, seed)
+        elif isinstance(module, ExpertLinear):
+            for expert, weight in enumerate(module.weight):
+                _normal(weight, _linear_std(name, config), f"{name}.weight.{expert}", seed)
         if isinstance(module, nn.Linear) and module.bias is not None:
             module.bias.zero_()
 
@@ -42,10 +47,13 @@ def _linear(name: str, module: nn.Linear, config: BertSection | GptSection, seed
     if isinstance(config, BertSection) and config.norm_placement == "deepnet" and name.startswith("layers."):
         _deepnet(name, weight, config.n_layers, key, seed)
         return
-    std = _std(config)
-    if isinstance(config, GptSection) and name.endswith(RESIDUAL_OUTPUTS):
-        std /= math.sqrt(2 * config.n_layers)
-    _normal(weight, std, key, seed)
+    _normal(weight, _linear_std(name, config), key, seed)
+
+
+def _linear_std(name: str, config: BertSection | GptSection) -> float:
+    """Of a linear layer: smaller in a decoder where a residual path begins."""
+    scaled = isinstance(config, GptSection) and config.init_outputs == "scaled" and name.endswith(RESIDUAL_OUTPUTS)
+    return _std(config) / math.sqrt(2 * config.n_layers) if scaled else _std(config)
 
 
 def _deepnet(name: str, weight: Tensor, n_layers: int, key: str, seed: int) -> None:

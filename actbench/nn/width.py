@@ -12,6 +12,7 @@ import torch
 
 from actbench import activations
 from actbench.activations import Activation
+from actbench.config.moe import MoeSection
 from actbench.config.placement import POOLER, placement
 from actbench.config.schema import ActivationSpec, BertSection, GptSection
 from actbench.errors import BadInput
@@ -63,21 +64,47 @@ def ffn_width(config: BertSection | GptSection, spec: ActivationSpec) -> int:
 
 
 def parameters(config: BertSection | GptSection, spec: ActivationSpec, width: int) -> int:
-    """Of one block: matrices, biases and the activation's coefficients."""
-    activation = _make(spec, width)
-    into = 2 if activation.gated else 1
-    biases = into * width + config.d_model if has_biases(config) else 0
-    return (into + 1) * config.d_model * width + biases + sum(p.numel() for p in activation.parameters())
+    """Of one block: matrices, biases and the activation's coefficients; with experts, all of them and the router."""
+    return matrix_weights(config, spec, width) + biases(config, spec, width) + coefficients(config, spec, width)
+
+
+def matrix_weights(config: BertSection | GptSection, spec: ActivationSpec, width: int, *, active: bool = False) -> int:
+    """The weights of a block's matrices; of its experts', if `active`, only as many as a token meets."""
+    weights = (3 if activations.get(spec.name).gated else 2) * config.d_model * width
+    moe = experts_of(config)
+    if moe is None:
+        return weights
+    return (moe.top_k if active else moe.experts) * weights + config.d_model * moe.experts
+
+
+def biases(config: BertSection | GptSection, spec: ActivationSpec, width: int) -> int:
+    """Of one block."""
+    into = 2 if activations.get(spec.name).gated else 1
+    return into * width + config.d_model if has_biases(config) else 0
+
+
+def coefficients(config: BertSection | GptSection, spec: ActivationSpec, width: int, *, active: bool = False) -> int:
+    """Of a block's activation; of its experts', if `active`, only as many as a token meets."""
+    one = sum(parameter.numel() for parameter in _make(spec, width).parameters())
+    moe = experts_of(config)
+    if moe is None or moe.activation_sharing == "layer":
+        return one
+    return (moe.top_k if active else moe.experts) * one
 
 
 def flops(config: BertSection | GptSection, spec: ActivationSpec, width: int) -> float:
     """Of one block for a token, forward: two for each weight of a matrix, and the activation's own."""
     from actbench.activations.cost import flops_per_element
 
-    activation = _make(spec, width)
-    matrices = 3 if activation.gated else 2
+    activation, moe = _make(spec, width), experts_of(config)
     with torch.device("cpu"):
-        return 2 * matrices * config.d_model * width + flops_per_element(activation, width) * width
+        elements = width * (moe.top_k if moe else 1)
+        return 2 * matrix_weights(config, spec, width, active=True) + flops_per_element(activation, width) * elements
+
+
+def experts_of(config: BertSection | GptSection) -> MoeSection | None:
+    """What the model says of experts; None where it has none."""
+    return config.moe if isinstance(config, GptSection) else None
 
 
 def has_biases(config: BertSection | GptSection) -> bool:

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any, Literal
 
 from actbench.bench.step.peak import Peak, measured_peak
+from actbench.config.schema import BertSection, GptSection
 from actbench.store import Run, environment
 from actbench.store.index import Record, records
 from actbench.study.follow_ups import FinetuneFollowUp
@@ -89,7 +90,7 @@ class Speeds:
             run = Run(record.folder)
             summary, gain = run.summary, self._gain(run, plan.hardware, ("device", "precision", "compiled"))
             if gain and summary["tokens_per_second"]:
-                alike = run.info["recipe"]["model"] == _model(plan)
+                alike = _said(run.info["recipe"]["model"]) == _said(_model(plan))
                 rates[alike].append(summary["tokens_per_second"] * gain)
                 onces[alike].append(max(0.0, summary["seconds"] - summary["tokens"] / summary["tokens_per_second"]))
         if rates[True]:
@@ -132,4 +133,11 @@ def _recorded_size(record: Record) -> list[dict[str, Any]]:
 
 
 def _without_activations(model: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in model.items() if key not in ("activation", "activation_overrides")}
+    return {key: value for key, value in _said(model).items() if key not in ("activation", "activation_overrides")}
+
+
+def _said(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's section without what is the default: an older run's lacks keys that are known now."""
+    kind = {"bert": BertSection, "gpt": GptSection}.get(model.get("family", ""))
+    fields = kind.model_fields if kind else {}
+    return {key: value for key, value in model.items() if key not in fields or fields[key].default != value}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from actbench.config.placement import placement
+from actbench.config.placement import placement, recipe_slot
 from actbench.config.schema import BertSection, GptSection
 from actbench.data.batches import Batch
 from actbench.nn.build import activation_slots, slot_widths
@@ -61,17 +61,17 @@ def _shown(numbers: Tensor | None) -> Any:
 
 def describe(model: nn.Module, config: BertSection | GptSection, initial: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """JSON data: each slot's activation, the width it sees, and its coefficients at the start and now."""
-    final, wide = coefficients(model), slot_widths(model)
+    final, placed = coefficients(model), placement(config)
     return {
         "slots": [
             {
                 "name": slot,
-                "activation": spec.model_dump(mode="json"),
-                "width": wide[slot],
+                "activation": placed[recipe_slot(slot)].model_dump(mode="json"),
+                "width": width,
                 "initial": initial[slot],
                 "final": final[slot],
             }
-            for slot, spec in placement(config).items()
+            for slot, width in slot_widths(model).items()
         ]
     }
 
@@ -89,6 +89,8 @@ def sample_inputs(model: nn.Module, batch: Batch, autocast: AbstractContextManag
     def watch(slot: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             rows = inputs[0].detach().float().flatten(0, -2)
+            if not len(rows):
+                return  # an expert that no token of the batch goes to
             wanted = min(len(rows), max(1, SAMPLE // rows.shape[-1]))
             chosen = torch.linspace(0, len(rows) - 1, wanted, device=rows.device).long()
             samples[slot] = rows[chosen].cpu().contiguous()

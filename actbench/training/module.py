@@ -16,6 +16,7 @@ from actbench.errors import RunFailed
 from actbench.nn.bert import Bert
 from actbench.nn.dropout import set_keys
 from actbench.nn.gpt import Gpt
+from actbench.nn.router import Losses, with_router_losses
 from actbench.training.optimizer import make_optimizer, set_learning_rates, unfreeze
 
 
@@ -40,13 +41,20 @@ class PretrainModule(pl.LightningModule):
         self.model, self.recipe = model, recipe
         self.progress = 0.0  # share of the budget used up before this step; the recorder keeps it current
         self.losses: list[Tensor] = []  # of the micro-batches since the recorder last looked
+        self.router_losses: list[Tensor] = []  # the same, in the order of Losses; empty without experts
         self.grad_norm = torch.zeros(())
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The micro-batch's mean: all score the same number of tokens, so accumulation weighs them right."""
+        """The micro-batch's mean: all score the same number of tokens, so accumulation weighs them right.
+
+        What is minimised has the routers' losses in it; what is logged as the loss has not.
+        """
         loss = self.model(**batch)
         self.losses.append(loss.detach())
-        return loss
+        total, of_routers = with_router_losses(loss, self.model)
+        if of_routers is not None:
+            self.router_losses.append(torch.stack(of_routers))
+        return total
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Keys the random numbers by the micro-batch's number, and sets what learns at which rate."""
@@ -78,12 +86,21 @@ class PretrainModule(pl.LightningModule):
             raise RunFailed(f"the loss or its gradient is no longer finite at step {self.trainer.global_step}")
         return loss
 
+    def mean_router_losses(self) -> dict[str, float]:
+        """The mean of each since the last call; empty without experts."""
+        if not self.router_losses:
+            return {}
+        means = torch.stack(self.router_losses).cpu().double().mean(0)
+        self.router_losses.clear()
+        return dict(zip(Losses._fields, means.tolist(), strict=True))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the losses not logged yet. Raises RunFailed rather than save weights that are not finite."""
         if not all(torch.isfinite(parameter).all() for parameter in self.parameters()):
             raise RunFailed(f"the weights are no longer finite at step {self.trainer.global_step}")
-        checkpoint["unlogged_losses"] = self.losses
+        checkpoint["unlogged_losses"], checkpoint["unlogged_router_losses"] = self.losses, self.router_losses
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the losses not logged yet up again."""
         self.losses = list(checkpoint["unlogged_losses"])
+        self.router_losses = list(checkpoint.get("unlogged_router_losses", ()))  # none in older checkpoints

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from actbench.activations import Activation
-from actbench.config.placement import learning, spelled
+from actbench.config.placement import learning, recipe_slot, spelled
 from actbench.config.schema import ActivationOptimizer, OptimizerSection, ScheduleSection
 from actbench.nn.build import activation_parameters, activation_slots
 
@@ -56,7 +56,9 @@ def _activation_groups(model: nn.Module, section: OptimizerSection) -> list[dict
     slots = activation_slots(model)
     learnable = {slot: [p for p in module.parameters() if p.requires_grad] for slot, module in slots.items()}
     alike: dict[tuple[Any, ...], list[str]] = {}
-    for slot, own in learning(section, list(slots)).items():
+    learnt = learning(section, list(dict.fromkeys(map(recipe_slot, slots))))
+    for slot in slots:
+        own = learnt[recipe_slot(slot)]
         if own.frozen or own.unfreeze_after:
             slots[slot].requires_grad_(False)
         if learnable[slot] and not own.frozen:

@@ -13,7 +13,7 @@ from actbench.config.placement import in_short
 from actbench.data.batches import Batch, Sequences, TrainingStream, fixed_batches
 from actbench.data.packing import TokenData, prepare
 from actbench.data.sequences import sequences_for
-from actbench.nn.build import size
+from actbench.nn.size import size
 from actbench.nn.width import widths
 from actbench.store import identity_hash
 from actbench.training.hardware import Hardware, choose

@@ -29,6 +29,8 @@ from actbench.training.recorder import Recorder, share_done
 from actbench.training.signals import stoppable
 from actbench.training.trainer import quiet_trainer
 
+ROUTED = ("router_entropy", "busiest_expert", "idle_experts", "dropped_tokens", "load_balance", "router_z")
+
 
 def pretrain(planned: Plan, *, resume: bool, say: Say) -> Run:
     """Trains the planned run, or finds it finished.
@@ -166,6 +168,7 @@ def _summary(planned: Plan, recorder: Recorder, writer: RunWriter) -> dict[str, 
         "train_loss": sum(row["loss"] for row in last) / len(last),  # mean over the last tenth of the logged steps
         "validation_loss": validation["loss"],
         "validation_perplexity": validation["perplexity"],
+        **({"experts": {key: validation[key] for key in ROUTED}} if ROUTED[0] in validation else {}),
         "tokens_per_second": round(recorder.tokens_per_second(validation["step"]), 1),
         "parameters": planned.model["parameters"],
         "peak_memory_bytes": peak_memory_bytes(planned.hardware.device),

@@ -15,6 +15,7 @@ from torch import Tensor
 from actbench.config.schema import Recipe
 from actbench.data.batches import Batch
 from actbench.errors import Interrupted, RunFailed
+from actbench.nn.router import RouterWatch
 from actbench.store.atomic import replacing
 from actbench.store.writer import RunWriter
 from actbench.training.activation_record import coefficients_row, gradients
@@ -111,6 +112,7 @@ class Recorder(pl.Callback):
             "kind": "train",
             **self._clock(step),
             "loss": module.mean_loss(),
+            **module.mean_router_losses(),
             "grad_norm": float(module.grad_norm),
             "lr": module.optimizer.param_groups[0]["lr"],
             "tokens_per_second": round(self.tokens_per_second(step), 1),
@@ -119,11 +121,14 @@ class Recorder(pl.Callback):
         self._write(row, module)
 
     def _log_validation(self, step: int, module: PretrainModule) -> None:
-        loss = self.validate()
+        with RouterWatch(module.model) as watch:
+            loss = self.validate()
         if not math.isfinite(loss):
             raise RunFailed(f"the validation loss is no longer finite at step {step}")
         row = {"step": step, "kind": "validation", **self._clock(step), "loss": loss}
-        self._write({**row, "perplexity": math.exp(min(loss, 700))}, module)
+        self._write({**row, "perplexity": math.exp(min(loss, 700)), **watch.overall()}, module)
+        if routed := watch.by_layer():
+            self.writer.log({"step": step, "kind": "experts", "layers": routed})
         self._coefficients = coefficients_row(step, module.model, self._gradients)
         if self._coefficients is not None:
             self.writer.log(self._coefficients)

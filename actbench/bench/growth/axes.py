@@ -14,7 +14,7 @@ from actbench.bench.alternate import calls_in_a_round, take_turns, warm_up
 from actbench.bench.growth.fits import Exponents, Line, exponents, exponents_by_round, line
 from actbench.bench.training_step import TrainingStep, random_batch
 from actbench.config.schema import GptSection
-from actbench.nn.build import size
+from actbench.nn.size import size
 from actbench.training.hardware import Hardware
 
 

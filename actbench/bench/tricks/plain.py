@@ -76,10 +76,7 @@ class TorchAttention(Attention):
     def forward(self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; nothing is padded."""
         assert padding is None
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).unbind(2)
-        q, k, v = (y.transpose(1, 2) for y in (q if at is None else pick(q, at), k, v))
-        if self.rotary is not None:
-            q, k = self.rotary(q), self.rotary(k)
+        q, k, v = self.heads(self.qkv(x), at)
         dropped = self.dropout.p if self.dropout.active else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropped, is_causal=self.causal)
         return self.output(y.transpose(1, 2).flatten(2))

@@ -23,7 +23,10 @@ NEEDED = {  # the libraries that each logger imports
     "wandb": ("wandb",),
     "mlflow": ("mlflow", "sqlalchemy", "alembic"),
 }
-SCALARS = ("loss", "lr", "grad_norm", "perplexity", "tokens_per_second")
+SCALARS = (
+    *("loss", "lr", "grad_norm", "perplexity", "tokens_per_second"),
+    *("load_balance", "router_z", "router_entropy", "busiest_expert"),
+)
 
 
 class Logger(Protocol):

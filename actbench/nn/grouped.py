@@ -1,0 +1,91 @@
+"""Matrix products of rows sorted by expert, each expert's rows with its own matrix.
+
+An operation of its own for the compiler: how many rows an expert has changes with every batch, but no shape does.
+
+Shapes: R rows, E experts, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ALIGNED = 16  # bytes that torch's own kernel wants every row to be a multiple of
+
+
+class ExpertLinear(nn.Module):
+    """A linear layer without bias for each of E experts; `weight` is (E, O, I). Matrix products follow autocast."""
+
+    def __init__(self, experts: int, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
+
+    def forward(self, x: Tensor, ends: Tensor) -> Tensor:
+        """Rows (R, I) sorted by expert, those of expert e ending before `ends[e]` (E,), -> (R, O)."""
+        weight = self.weight
+        if torch.is_autocast_enabled(x.device.type):
+            dtype = torch.get_autocast_dtype(x.device.type)
+            x, weight = x.to(dtype), weight.to(dtype)
+        product: Tensor = grouped_linear(x, weight, ends)
+        return product
+
+
+@torch.library.custom_op("actbench::grouped_linear", mutates_args=())
+def grouped_linear(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    """x (R, I), weight (E, O, I), ends (E,) -> (R, O)."""
+    if _has_kernel(x, weight):
+        return F.grouped_mm(x, weight.transpose(1, 2), offs=ends.int())
+    y = x.new_empty(len(x), weight.shape[1])
+    for expert, rows in _segments(ends):
+        torch.mm(x[rows], weight[expert].t(), out=y[rows])
+    return y
+
+
+@torch.library.custom_op("actbench::grouped_linear_gradients", mutates_args=())
+def grouped_linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients by x and weight, of grad (R, O)."""
+    grad = grad.contiguous()
+    if _has_kernel(x, weight):
+        offsets = ends.int()
+        return F.grouped_mm(grad, weight, offs=offsets), F.grouped_mm(grad.t(), x, offs=offsets)
+    by_x, by_weight = torch.empty_like(x), torch.empty_like(weight)
+    for expert, rows in _segments(ends):
+        torch.mm(grad[rows], weight[expert], out=by_x[rows])
+        torch.mm(grad[rows].t(), x[rows], out=by_weight[expert])
+    return by_x, by_weight
+
+
+@grouped_linear.register_fake
+def _(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[1])
+
+
+@grouped_linear_gradients.register_fake
+def _(grad: Tensor, x: Tensor, weight: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(weight)
+
+
+def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return *grouped_linear_gradients(grad, *ctx.saved_tensors), None  # type: ignore[attr-defined]
+
+
+grouped_linear.register_autograd(_backward, setup_context=_keep)
+
+
+def _segments(ends: Tensor) -> Iterator[tuple[int, slice]]:
+    """Every expert and its rows."""
+    return enumerate(slice(begin, end) for begin, end in pairwise([0, *ends.tolist()]))
+
+
+def _has_kernel(x: Tensor, weight: Tensor) -> bool:
+    """Whether torch multiplies all experts' rows at once: in bf16 on a GPU, where a loop starts a kernel an expert."""
+    aligned = all(size * x.element_size() % ALIGNED == 0 for size in weight.shape[1:])
+    return x.is_cuda and x.dtype == torch.bfloat16 and aligned and hasattr(F, "grouped_mm")

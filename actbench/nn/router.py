@@ -1,0 +1,153 @@
+"""Which experts each token goes to, and what keeps them evenly loaded.
+
+Shapes: N tokens, D model width, E experts, K experts a token, L routers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from actbench.config.moe import MoeSection
+
+
+class Routing(NamedTuple):
+    """A router's decision: logits (N, E) in fp32; each token's experts (N, K), and their weights (N, K) in fp32."""
+
+    logits: Tensor
+    experts: Tensor
+    weights: Tensor
+
+
+class Losses(NamedTuple):
+    """load_balance: 1 where all experts are equally loaded, up to E. router_z: how large the logits are."""
+
+    load_balance: Tensor
+    router_z: Tensor
+
+
+class Router(nn.Linear):
+    """Sends each token to the K experts of highest probability, in fp32; every token is served."""
+
+    losses: Losses | None = None  # of the last forward pass in training
+
+    def __init__(self, d_model: int, moe: MoeSection):
+        super().__init__(d_model, moe.experts, bias=False)
+        self.top_k, self.normalize = moe.top_k, moe.normalize_top_k
+        self.loss_weights = (moe.load_balance, moe.router_z)
+
+    def forward(self, x: Tensor) -> Routing:
+        """(N, D) -> the decision."""
+        with torch.autocast(x.device.type, enabled=False):
+            logits = F.linear(x.float(), self.weight)
+            probabilities = logits.softmax(-1)
+            weights, experts = probabilities.topk(self.top_k, dim=-1)
+            if self.normalize:
+                weights = weights / weights.sum(-1, keepdim=True)
+            if self.training and torch.is_grad_enabled():
+                self.losses = losses(logits, probabilities, experts)
+        return Routing(logits, experts, weights)
+
+
+def losses(logits: Tensor, probabilities: Tensor, experts: Tensor) -> Losses:
+    """Of one router, as megablocks, with which OLMoE was trained, defines them.
+
+    load_balance (Fedus et al. 2021, arXiv 2101.03961): E sum_e f_e p_e, with f_e the share of the N K choices that fell
+    on e and p_e its mean probability. router_z (Zoph et al. 2022, arXiv 2202.08906): the mean squared logsumexp.
+    """
+    E = logits.shape[-1]
+    load = (experts.flatten()[:, None] == torch.arange(E, device=experts.device)).float().mean(0)
+    return Losses(E * (load * probabilities.mean(0)).sum(), logits.logsumexp(-1).square().mean())
+
+
+def with_router_losses(loss: Tensor, model: nn.Module) -> tuple[Tensor, Losses | None]:
+    """What training minimises: the loss of a model's last forward pass, and its routers' losses by their weights.
+
+    Also these losses alone, means over the routers, without weights or gradient; None where there are no routers.
+    The routers forget them.
+    """
+    routers = [module for module in model.modules() if isinstance(module, Router) and module.losses is not None]
+    if not routers:
+        return loss, None
+    found = Losses(*(torch.stack(each).mean() for each in zip(*(router.losses for router in routers), strict=True)))
+    for router in routers:
+        router.losses = None
+    load_balance, router_z = routers[0].loss_weights
+    total = loss + load_balance * found.load_balance + router_z * found.router_z
+    return total, Losses(*(each.detach() for each in found))
+
+
+class RouterWatch:
+    """While it is open, sums up what all routers of a model decide. Not for compiled code."""
+
+    def __init__(self, model: nn.Module):
+        self._routers = {
+            name.removesuffix(".feed_forward.router"): module
+            for name, module in model.named_modules()
+            if isinstance(module, Router)
+        }
+        self._sums: dict[str, dict[str, Tensor]] = {}
+
+    def __enter__(self) -> RouterWatch:
+        self._sums = {}
+        self._hooks = [
+            router.register_forward_hook(lambda _, __, routing, name=name: self._add(name, routing))
+            for name, router in self._routers.items()
+        ]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def by_layer(self) -> dict[str, dict[str, Any]]:
+        """JSON data, by layer: every expert's share of the load, entropy in nats, losses, choices nobody served."""
+        return {name: _told(sums, self._routers[name]) for name, sums in self._sums.items()}
+
+    def overall(self) -> dict[str, Any]:
+        """JSON data of all layers: means, the busiest expert's load over the fair share, experts that served no token,
+        and choices that no expert served. Empty without routers.
+        """
+        layers = list(self.by_layer().values())
+        if not layers:
+            return {}
+        return {
+            **{key: fmean(layer[key] for layer in layers) for key in ("load_balance", "router_z", "router_entropy")},
+            "busiest_expert": max(max(layer["load"]) * len(layer["load"]) for layer in layers),
+            "idle_experts": sum(layer["load"].count(0.0) for layer in layers),
+            "dropped_tokens": sum(layer["dropped_tokens"] for layer in layers),
+        }
+
+    @torch.no_grad()
+    def _add(self, name: str, routing: Routing) -> None:
+        E = routing.logits.shape[-1]
+        logarithms = routing.logits.double().log_softmax(-1)
+        probabilities = logarithms.exp()
+        added = {
+            "tokens": torch.tensor(len(routing.logits)),
+            "load": torch.bincount(routing.experts.flatten(), minlength=E),
+            "probability": probabilities.sum(0),
+            "entropy": -(probabilities * logarithms).sum(),
+            "z": routing.logits.double().logsumexp(-1).square().sum(),
+        }
+        sums = self._sums.setdefault(name, {})
+        for key, value in added.items():
+            sums[key] = sums[key] + value.cpu() if key in sums else value.cpu()
+
+
+def _told(sums: Mapping[str, Tensor], router: Router) -> dict[str, Any]:
+    tokens, served = int(sums["tokens"]), int(sums["load"].sum())
+    load = sums["load"].double() / max(1, served)
+    return {
+        "load": load.tolist(),
+        "router_entropy": sums["entropy"].item() / tokens,
+        "load_balance": len(load) * (load * sums["probability"]).sum().item() / tokens,
+        "router_z": sums["z"].item() / tokens,
+        "dropped_tokens": tokens * router.top_k - served,
+    }
