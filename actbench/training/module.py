@@ -14,7 +14,7 @@ from actbench.config.schema import Recipe
 from actbench.data.batches import Batch
 from actbench.errors import RunFailed
 from actbench.nn.bert import Bert
-from actbench.nn.build import activation_parameters
+from actbench.nn.build import activation_slots
 from actbench.nn.dropout import set_keys
 from actbench.nn.gpt import Gpt
 from actbench.training.optimizer import make_optimizer, set_learning_rates, unfreeze
@@ -69,7 +69,8 @@ class PretrainModule(pl.LightningModule):
     def on_after_backward(self) -> None:
         """Averages what a split model keeps whole. To average a second time what a micro-batch left changes nothing."""
         if self.sharded:
-            self.world.average([p.grad for p in activation_parameters(self.model) if p.grad is not None])
+            slots = activation_slots(self.model).values()  # in the same order in all processes
+            self.world.average([p.grad for own in slots for p in own.parameters() if p.grad is not None])
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clips the gradient by its norm over all parameters."""

@@ -30,7 +30,7 @@ from actbench.training.processes import train_apart
 from actbench.training.progress import NoDisplay, display
 from actbench.training.recorder import Recorder, share_done
 from actbench.training.signals import stoppable
-from actbench.training.strategies import put_together
+from actbench.training.strategies import put_together, strategy_for
 from actbench.training.trainer import quiet_trainer
 from actbench.training.world import World, cluster, joined
 
@@ -142,6 +142,7 @@ def _fit(planned: Plan, module: PretrainModule, recorder: Recorder, checkpoint: 
         planned.hardware,
         recorder,
         world=module.world,
+        strategy=strategy_for(recipe, module.world),
         max_steps=recipe.total_steps or -1,
         max_epochs=-1,
         accumulate_grad_batches=recipe.batch.accumulate,

@@ -19,19 +19,27 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from actbench.config import Recipe
+from actbench.config.placement import learning, slot_names
 from actbench.nn.build import activation_parameters
-from actbench.training.hardware import Hardware
 from actbench.training.world import World
 
 
-def strategy_for(hardware: Hardware, world: World) -> Strategy:
+def strategy_for(recipe: Recipe, world: World) -> Strategy | str:
     """Lightning's strategy for this run."""
-    if hardware.strategy == "fsdp":
+    if world.size == 1:
+        return "auto"
+    if recipe.hardware.strategy == "fsdp":
         return Sharded(world)
     # Blocks are compiled one by one: to cut their graphs at DDP's buckets as well gains nothing.
     torch._dynamo.config.optimize_ddp = False
-    # BERT's pooler and frozen coefficients take no part in the loss. Every process has the same buffers.
-    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+    return DDPStrategy(find_unused_parameters=_leaves_out(recipe), broadcast_buffers=False)
+
+
+def _leaves_out(recipe: Recipe) -> bool:
+    """Whether some parameter has no part in some step's loss: BERT's pooler, and frozen coefficients."""
+    learnt = learning(recipe.optimizer, slot_names(recipe.model.family, recipe.model.n_layers)).values()
+    return recipe.model.family == "bert" or any(own.frozen or own.unfreeze_after for own in learnt)
 
 
 def shard(model: nn.Module, mesh: Any) -> None:

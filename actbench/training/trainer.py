@@ -9,26 +9,19 @@ from typing import Any
 import lightning.pytorch as pl
 
 from actbench.training.hardware import Hardware
-from actbench.training.strategies import strategy_for
 from actbench.training.world import ALONE, World
 
 
 def quiet_trainer(hardware: Hardware, *callbacks: pl.Callback, world: World = ALONE, **options: Any) -> pl.Trainer:
     """A Trainer on this hardware, with these callbacks and no others; `options` say how long it trains.
 
-    It trains in this process alone, unless `world` has several.
+    It trains in this process alone, unless `world` has several, and the options a strategy.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     spread: dict[str, Any] = {"devices": 1}
     if world.size > 1:
-        warnings.filterwarnings("ignore", message="find_unused_parameters=True")
-        spread = {
-            "devices": hardware.devices,
-            "num_nodes": hardware.nodes,
-            "strategy": strategy_for(hardware, world),
-            "plugins": [world.environment],
-        }
+        spread = {"devices": hardware.devices, "num_nodes": hardware.nodes, "plugins": [world.environment]}
     trainer = pl.Trainer(
         accelerator=hardware.device,
         precision=hardware.lightning_precision,
