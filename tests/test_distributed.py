@@ -57,6 +57,7 @@ def numbers(folder, kind):
     return [row["loss"] for row in rows_of(folder) if row["kind"] == kind]
 
 
+@pytest.mark.timeout(600)  # on a busy machine every exchange waits for both processes to be scheduled
 def test_two_processes_train_as_one_does_and_go_on_with_the_same_bits(actbench, spread, tmp_path):
     one, whole, stopped = (tmp_path / name for name in ("one", "whole", "stopped"))
     alone = ["--set", "hardware.strategy=single", "--set", "hardware.devices=1"]
@@ -120,15 +121,15 @@ def test_processes_that_were_started_elsewhere_find_each_other(tiny_recipe, tmp_
 
     (first, told, code), (second, silent, other) = both()
     assert (code, other) == (0, 0), told + silent
-    assert json.loads(first)["steps"] == 12 == json.loads(second)["steps"]
+    assert json.loads(first)["steps"] == 12 and not second
     assert "validation loss" in told and "loss" not in silent
 
     (the_run(tmp_path / "runs") / "manifest.json").unlink()
     (_, told, code), (_, silent, other) = both()
     assert (code, other) == (2, 2) and "--resume" in told and "--resume" not in silent
 
-    (_, told, code), (_, silent, other) = both("--set", "batch.sequences=9", "--set", "hardware.devices=3")
-    assert (code, other) == (2, 2) and "hardware.devices" in told
+    (_, told, code), (_, _, other) = both("--set", "hardware.devices=4")
+    assert (code, other) == (2, 2) and "hardware.devices" in told and "2 processes were started" in told
 
 
 def end(code):
@@ -239,7 +240,7 @@ def test_each_job_has_gpus_of_its_own_while_they_go_round(tiny_recipe, tmp_path,
     two = Task("two", ("b",), load_recipe(tiny_recipe(), ["hardware.strategy=ddp", "hardware.devices=2"]))
     for task, expected in ((one, ["4"]), (two, ["5", "6"]), (Task("follow-up", ("c",)), ["4"]), (one, ["5"])):
         assert launcher._gpus_for(task) == expected
-        launcher._given[task, len(launcher._given)] = expected
+        launcher._given[len(launcher._given)] = expected
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert local.visible_gpus() == ["0", "1"]

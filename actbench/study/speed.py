@@ -101,7 +101,7 @@ class Speeds:
 
     def _gain(self, run: Run, hardware: Hardware, alike: tuple[str, ...]) -> float:
         """How many times as many threads there are now as the run had; 0 when another machine or device made it."""
-        was, now = {**SINGLE, **run.info["hardware"]}, hardware.facts()
+        was, now = SINGLE | run.info["hardware"], SINGLE | hardware.facts()
         machine = run.info["environment"]
         if any(machine.get(key) != self._environment[key] for key in ("processor", "cores")):
             return 0.0

@@ -21,7 +21,7 @@ from actbench.nn.loss import CrossEntropyPart
 # a polynomial takes half as many instructions. On other devices it has no effect; there it is the default.
 COMPILER: dict[str, str | int | bool | Callable[..., object]] = {"cpp.enable_floating_point_contract_flag": "fast"}
 
-SINGLE = {"strategy": "single", "devices": 1, "nodes": 1}  # what a run is that does not say it
+SINGLE: dict[str, Any] = {"strategy": "single", "devices": 1, "nodes": 1}  # what a run is that does not say it
 
 GRAPHS_A_LAYER = 4  # training and validating, before and after its coefficients are unfrozen
 
@@ -46,8 +46,8 @@ class Hardware:
         return self.devices * self.nodes
 
     def facts(self) -> dict[str, Any]:
-        """JSON data for the run's record."""
-        return asdict(self)
+        """JSON data for the run's record. One process is not worth a word."""
+        return {key: value for key, value in asdict(self).items() if SINGLE.get(key) != value}
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:

@@ -173,7 +173,7 @@ def _checkpoint(planned: Plan, writer: RunWriter) -> dict[str, Any] | None:
     except Exception as error:
         hint = "remove the run's folder to start over"
         raise BadInput(Problem(f"damaged checkpoint: {error}", where=str(path), hint=hint)) from None
-    began, now = {**SINGLE, **Run(writer.folder).info["hardware"]}, planned.hardware.facts()
+    began, now = SINGLE | Run(writer.folder).info["hardware"], SINGLE | planned.hardware.facts()
     for key in ("device", "precision", "compiled", *SINGLE):
         if began[key] != now[key]:
             raise BadInput(

@@ -120,6 +120,25 @@ def cluster() -> ClusterEnvironment | None:
     return LightningEnvironment() if "LOCAL_RANK" in os.environ else None
 
 
+def leads() -> bool:
+    """Whether this process is the first of those that were started together, or alone."""
+    environment = cluster()
+    return environment is None or (environment.node_rank(), environment.local_rank()) == (0, 0)
+
+
+def _check_numbers(environment: ClusterEnvironment, hardware: Hardware) -> None:
+    started, asked = environment.world_size(), f"{hardware.devices} devices on each of {hardware.nodes} nodes"
+    try:
+        environment.validate_settings(hardware.devices, hardware.nodes)
+        fits = started == hardware.processes
+    except ValueError:
+        fits = False
+    if not fits:
+        raise BadInput(
+            Problem(f"the recipe asks for {asked}, {started} processes were started", key="hardware.devices")
+        )
+
+
 @contextlib.contextmanager
 def joined(hardware: Hardware) -> Iterator[World]:
     """Meets the other processes of the run. Raises BadInput when as many were not started as the recipe asks for."""
@@ -127,19 +146,13 @@ def joined(hardware: Hardware) -> Iterator[World]:
     if environment is not None:
         environment.set_world_size(wanted)  # which torchrun and srun know better
         environment.set_global_rank(environment.node_rank() * hardware.devices + environment.local_rank())
-        if environment.world_size() != wanted:
-            raise BadInput(
-                Problem(
-                    f"{environment.world_size()} processes were started, the recipe asks for {wanted}",
-                    key="hardware.devices",
-                    hint="devices a node times nodes",
-                )
-            )
+        _check_numbers(environment, hardware)
     if environment is None or wanted == 1:
         yield ALONE
         return
     if hardware.device == "cuda":
         torch.cuda.set_device(environment.local_rank())
+    os.environ.setdefault("OMP_NUM_THREADS", str(hardware.threads))  # else Lightning chooses how many there are
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
     backend = "nccl" if hardware.device == "cuda" else "gloo"
     dist.init_process_group(backend, rank=environment.global_rank(), world_size=wanted)
