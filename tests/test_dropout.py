@@ -10,7 +10,7 @@ from model_sections import LENGTH, VOCABULARY, act, bert_section, gpt_section, i
 from torch import Tensor, nn
 
 from actbench.nn.build import build
-from actbench.nn.dropout import Dropout, set_keys
+from actbench.nn.dropout import Dropout, _index, set_keys, set_part
 
 
 def keyed(dropout: Dropout, key: int) -> Dropout:
@@ -82,6 +82,24 @@ def test_every_step_seed_and_place_has_a_mask_of_its_own_and_the_same_again() ->
     torch.manual_seed(123)
     torch.rand(7)
     assert all(torch.equal(one, other) for one, other in zip(masks(0, 0), distinct[:2], strict=True))
+
+
+@pytest.mark.parametrize("part", [0, 1, 3])
+def test_a_part_of_a_batch_is_dropped_as_in_the_whole(part: int) -> None:
+    x, model = torch.rand(8, 3, 5, requires_grad=True), nn.Sequential(Dropout(0.5))
+    set_keys(model, 0, 1)
+    whole = model(x)
+    set_part(model, part)
+    rows = slice(2 * part, 2 * part + 2)
+    for dropout in (model, torch.compile(model, backend="aot_eager")):
+        y = dropout(x[rows])
+        assert torch.equal(y, whole[rows])
+        gradients = [torch.autograd.grad(z.sum(), x, retain_graph=True)[0][rows] for z in (y, whole)]
+        assert torch.equal(*gradients)
+
+
+def test_numbers_of_elements_may_wrap() -> None:
+    torch.testing.assert_close(_index(torch.empty(2**20), 4095)[-1].item(), -1)
 
 
 def test_dropout_draws_no_random_number_and_saves_no_state() -> None:

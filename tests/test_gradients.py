@@ -1,4 +1,4 @@
-"""No gradient outlives its step: it would add to the peak of the next one's forward pass."""
+"""No gradient outlives its step: it would add to the next forward pass. Micro-batches add up to one large batch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pytest
 import torch
 from model_sections import LENGTH, VOCABULARY
 
@@ -17,6 +18,8 @@ from actbench.data.batches import Batch
 from actbench.nn.build import build
 from actbench.training.hardware import Hardware
 from actbench.training.module import PretrainModule
+from actbench.training.plan import plan
+from actbench.training.pretrain import pretrain
 from actbench.training.trainer import quiet_trainer
 
 STEPS, ACCUMULATE = 3, 2
@@ -50,3 +53,23 @@ def test_gradients_end_with_their_step_and_the_losses_are_the_same(tiny_recipe: 
     assert ours.held == STEPS * [False, True]
     assert lightnings.held == [False, True, *(2 * STEPS - 2) * [True]]
     assert torch.equal(torch.stack(ours.losses), torch.stack(lightnings.losses))
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt"])
+def test_micro_batches_add_up_to_one_large_batch(tiny_recipe: Callable[..., Path], tmp_path: Path, family: str) -> None:
+    """BERT's masks are each sequence's own, however a batch is cut. Dropout is off: it is keyed by micro-batches."""
+
+    def losses(accumulate: int) -> list[float]:
+        recipe = load_recipe(
+            tiny_recipe(
+                family,
+                model={"dropout": 0.0, "activation": {"name": "raf"}},
+                batch={"sequences": 8, "accumulate": accumulate},
+                hardware={"precision": "fp32"},
+            )
+        )
+        run = pretrain(plan(recipe, tmp_path / str(accumulate), lambda _: None), resume=False, say=lambda _: None)
+        return [row["loss"] for row in run.metrics() if row["kind"] == "train"]
+
+    large = losses(1)
+    assert len(large) == 12 and losses(4) == pytest.approx(large, rel=1e-6)

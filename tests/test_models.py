@@ -10,9 +10,11 @@ from model_sections import CLOSE, LENGTH, VOCABULARY, bert_section, gpt_section,
 from torch import nn
 from torch.nn import functional as F
 
+from actbench.bench.training_step import random_batch
 from actbench.nn.attention import Attention, Rotary, attend
 from actbench.nn.bert import Bert
-from actbench.nn.dropout import Dropout
+from actbench.nn.build import build
+from actbench.nn.dropout import Dropout, set_keys
 from actbench.nn.gpt import Gpt
 
 BOTH_GRADIENT_MODES = pytest.mark.parametrize("gradients", [False, True])  # the two ways to compute attention
@@ -175,3 +177,38 @@ def test_rotary_scores_depend_on_the_distance_alone() -> None:
 def test_rotary_has_no_weights_of_its_own() -> None:
     attention = Attention(32, 4, causal=True, bias=False, dropout=0.0, rotary=Rotary(8, 16, 10000.0))
     assert set(attention.state_dict()) == {"qkv.weight", "output.weight"}
+
+
+# What is computed anew.
+
+
+@pytest.mark.parametrize("family", [Bert, Gpt])
+def test_blocks_computed_anew_give_the_same_bits_and_keep_less(family: type[Bert] | type[Gpt]) -> None:
+    """With dropout, and an activation that draws from torch's generator."""
+
+    class Noisy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * torch.rand_like(x)
+
+    def trained(anew: bool) -> tuple[torch.Tensor, list[torch.Tensor | None], int]:
+        section = bert_section(dropout=0.2) if family is Bert else gpt_section(dropout=0.2)
+        model = build(section, VOCABULARY, LENGTH, 0).train()
+        model.recompute = anew
+        model.layers[0].feed_forward.activation = Noisy()
+        set_keys(model, 0, 1)
+        torch.manual_seed(3)
+        kept = 0
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = model(**random_batch(section, 4, LENGTH, VOCABULARY))
+        loss.backward()
+        return loss, [parameter.grad for parameter in model.parameters()], kept
+
+    (loss, gradients, kept), (same, others, fewer) = trained(False), trained(True)
+    assert torch.equal(loss, same) and fewer < kept / 3
+    assert all(torch.equal(a, b) if a is not None else b is None for a, b in zip(gradients, others, strict=True))

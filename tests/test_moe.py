@@ -14,7 +14,7 @@ from actbench.config.moe import MoeSection
 from actbench.nn import grouped
 from actbench.nn.build import activation_slots, build, slot_widths
 from actbench.nn.experts import EachExpertsOwn, MixtureOfExperts
-from actbench.nn.router import Router, RouterWatch, losses, with_router_losses
+from actbench.nn.router import Router, RouterWatch, decided, losses, with_router_losses
 from actbench.training.activation_record import sample_inputs
 from actbench.training.optimizer import parameter_groups
 
@@ -120,7 +120,7 @@ def test_the_compiler_makes_one_graph_that_serves_every_routing() -> None:
     compiled = torch.compile(layer, backend=count, fullgraph=True, dynamic=False)
     for seed in (2, 3, 4):
         torch.testing.assert_close(compiled(rows(seed=seed)), layer(rows(seed=seed)))
-        assert layer.router.losses is not None and layer.router.losses.router_z.requires_grad
+        assert layer.router.decided is not None and layer.router.decided.router_z.requires_grad
     assert len(graphs) == 1
 
 
@@ -130,18 +130,18 @@ def test_the_compiler_makes_one_graph_that_serves_every_routing() -> None:
 def test_the_losses_are_those_that_are_published() -> None:
     even = torch.zeros(8, 4)
     chosen = torch.arange(8)[:, None] % 4
-    load_balance, z = losses(even, even.softmax(-1), chosen)
+    load_balance, z = losses(decided(even, even.softmax(-1), chosen))
     torch.testing.assert_close(load_balance, torch.tensor(1.0))
     torch.testing.assert_close(z, torch.tensor(4.0).log().square())
     one_alone = torch.tensor([[20.0, 0.0, 0.0, 0.0]]).expand(8, 4)
-    assert losses(one_alone, one_alone.softmax(-1), chosen * 0).load_balance == pytest.approx(4.0, rel=1e-4)
+    assert losses(decided(one_alone, one_alone.softmax(-1), chosen * 0)).load_balance == pytest.approx(4.0, rel=1e-4)
 
 
 def test_load_balance_is_hugging_faces_by_the_number_of_choices() -> None:
     olmoe = pytest.importorskip("transformers.models.olmoe.modeling_olmoe")
     logits = torch.randn(30, 6, generator=torch.Generator().manual_seed(4))
     probabilities = logits.softmax(-1)
-    ours = losses(logits, probabilities, probabilities.topk(2).indices).load_balance
+    ours = losses(decided(logits, probabilities, probabilities.topk(2).indices)).load_balance
     torch.testing.assert_close(2 * ours, olmoe.load_balancing_loss_func((logits,), 6, 2))
 
 

@@ -90,6 +90,16 @@ def test_batches_and_masks_are_a_function_of_seed_and_position():
     assert not torch.equal(one.batch(0)["tokens"], TrainingStream(masked(), 16, seed=4).batch(0)["tokens"])
 
 
+def test_the_parts_of_a_batch_are_its_rows():
+    whole, *parts = (TrainingStream(masked(), 12, seed=0) for _ in range(4))
+    for number, part in enumerate(parts):
+        part.take_part(number, 3)
+    for position in (0, 5, 82, 200):  # across an epoch's end, and in the next ones
+        batch = whole.batch(position)
+        rows = [part.batch(position) for part in parts]
+        assert all(torch.equal(torch.cat([one[key] for one in rows]), value) for key, value in batch.items())
+
+
 def test_seeking_equals_reading_on():
     stream = TrainingStream(masked(), 16, seed=0)
     read = [batch["tokens"] for batch, _ in zip(stream, range(140), strict=False)]

@@ -34,9 +34,11 @@ def pretrain(
         _show({"run": planned.folder.name, "folder": str(planned.folder), **planned.facts()}, as_json)
         return
     from actbench.training.pretrain import pretrain as train
+    from actbench.training.world import leads
 
     run = train(planned, resume=resume, say=say)
-    _show({"run": run.id, "folder": str(run.folder), **run.summary}, as_json)
+    if leads():
+        _show({"run": run.id, "folder": str(run.folder), **run.summary}, as_json)
 
 
 def _show(facts: dict[str, object], as_json: bool) -> None:

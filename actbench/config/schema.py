@@ -216,11 +216,34 @@ class CheckpointSection(Section):
 
 
 class HardwareSection(Section):
-    """What to compute with. `auto` looks at the machine: bf16 only where it is faster, a compiler only where one is."""
+    """What to compute with. `auto` looks at the machine: bf16 only where it is faster, a compiler only where one is.
+
+    Over how many devices a run is spread, and what is computed twice to save memory, leaves its result as it is but for
+    the order in which sums are rounded, as the number of threads does: it is no part of the run's identity.
+    """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "always", "never"] = "auto"
+    strategy: Literal["single", "ddp", "fsdp"] = "single"  # each process has all of the model, or its part of it
+    devices: Positive = 1  # processes a node, each with a GPU or its share of the cores
+    nodes: Positive = 1
+    checkpoint_activations: bool = False  # keep each block's input alone, and compute the rest anew when needed
+    peak_tflops: PositiveFloat | None = None  # of one device in this precision: with it the summary has an MFU
+
+    @model_validator(mode="after")
+    def _several_need_a_strategy(self) -> HardwareSection:
+        if self.strategy == "single" and self.processes > 1:
+            raise ValueError(f"{self.processes} processes need a strategy: ddp or fsdp")
+        return self
+
+    @property
+    def processes(self) -> int:
+        """How many train the run together."""
+        return self.devices * self.nodes
+
+
+SPREAD = ("strategy", "devices", "nodes", "checkpoint_activations", "peak_tflops")  # of hardware: how, not what
 
 
 class LoggingSection(Section):
@@ -262,6 +285,14 @@ class Recipe(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _processes_share_equally(self) -> Recipe:
+        at_once, processes = self.batch.sequences // self.batch.accumulate, self.hardware.processes
+        if at_once % processes:
+            shared = f"{at_once} sequences (batch.sequences / accumulate)"
+            raise ValueError(f"hardware: {processes} processes cannot share {shared} equally")
+        return self
+
     @property
     def tokens_per_step(self) -> int:
         """Tokens in one optimiser step."""
@@ -275,14 +306,16 @@ class Recipe(Section):
         return self.budget.steps
 
     def identity(self) -> dict[str, Any]:
-        """All that decides the run's result, as JSON data: everything but its name, what it logs, and defaults.
+        """All that decides the run's result, as JSON data: not its name, logging, how its work is spread, or defaults.
 
         A key that a later version adds therefore changes no identity. Paths are left out: the hashes of the text, the
         tokenizer and the activation's code stand for what they lead to. Activations and how they learn are given slot
         by slot, however the recipe says it.
         """
-        paths = {"corpus": {"files"}, "tokenizer": {"file"}}
-        data = self.model_dump(mode="json", exclude_defaults=True, exclude={"name": True, "logging": True, **paths})
+        without = {"name": True, "logging": True, "corpus": {"files"}, "tokenizer": {"file"}, "hardware": set(SPREAD)}
+        data = self.model_dump(mode="json", exclude_defaults=True, exclude=without)
+        if not data.get("hardware"):
+            data.pop("hardware", None)
         slots = slot_names(self.model.family, self.model.n_layers)
         named = {
             slot: {**canonical(spec.name, spec.options), "name": short_name(spec.name)}

@@ -88,7 +88,10 @@ class CausalSequences:
 
 
 class TrainingStream:
-    """Batches without end. Batch number p holds samples p*B .. p*B + B - 1 of all epochs' orders laid end to end."""
+    """Batches without end. Batch number p holds samples p*B .. p*B + B - 1 of all epochs' orders laid end to end.
+
+    `take_part` has it give only the rows of one of several equal parts of each batch.
+    """
 
     def __init__(self, sequences: Sequences, batch_size: int, seed: int):
         if len(sequences) < batch_size:
@@ -100,7 +103,12 @@ class TrainingStream:
             )
         self.sequences, self.batch_size, self.seed = sequences, batch_size, seed
         self.position = 0  # batches already given out, or skipped by a resume
+        self._part, self._rows = 0, batch_size
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def take_part(self, part: int, parts: int) -> None:
+        """From now on, of each batch the rows of part number `part` of `parts`, which must divide the batch."""
+        self._part, self._rows = part, self.batch_size // parts
 
     def __iter__(self) -> Iterator[Batch]:
         position = self.position
@@ -110,8 +118,8 @@ class TrainingStream:
 
     def batch(self, position: int) -> Batch:
         """Batch number `position`, whatever was asked for before."""
-        first = position * self.batch_size
-        places = [divmod(i, len(self.sequences)) for i in range(first, first + self.batch_size)]
+        first = position * self.batch_size + self._part * self._rows
+        places = [divmod(i, len(self.sequences)) for i in range(first, first + self._rows)]
         samples = np.array([self._epoch_order(epoch)[index] for epoch, index in places])
         keys = [(self.seed, epoch, sample) for (epoch, _), sample in zip(places, samples, strict=True)]
         return self.sequences.batch(samples, keys)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from actbench.config.placement import POOLER, placement
 from actbench.config.schema import BertSection
 from actbench.nn.attention import Attention
-from actbench.nn.block import Block
+from actbench.nn.block import Block, run
 from actbench.nn.dropout import Dropout
 from actbench.nn.feed_forward import FeedForward
 from actbench.nn.heads import Classifier, MaskedLanguageModelHead, Pooler, Spans
@@ -25,6 +25,7 @@ class Bert(nn.Module):
     def __init__(self, config: BertSection, vocab_size: int, length: int):
         super().__init__()
         D = config.d_model
+        self.recompute = False  # whether a block's inside is computed anew in the backward pass, not kept
         self.tokens = nn.Embedding(vocab_size, D)
         self.positions = nn.Embedding(length, D)
         self.segments = nn.Embedding(2, D)
@@ -64,8 +65,8 @@ class Bert(nn.Module):
         x = self.dropout(self.norm(self.tokens(tokens) + self.positions(position) + segment))
         *first, last = self.layers
         for layer in first:
-            x = layer(x, padding)
-        x = last(x, padding, at)
+            x = run(layer, x, padding, anew=self.recompute)
+        x = run(last, x, padding, at, anew=self.recompute)
         if self.final_norm is not None:
             x = self.final_norm(x)
         return x if padding is None or at is not None else padding.restore(x)

@@ -5,9 +5,11 @@ Shapes: B batch, T time, N real tokens of a batch, M positions wanted, D model w
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from actbench.nn.attention import Attention, pick
 from actbench.nn.dropout import Dropout
@@ -56,3 +58,14 @@ class Block(nn.Module):
         scale = self.residual_scale
         x = self.attention_norm(kept * scale + self.attention_dropout(self.attention(x, padding, at)))
         return self.feed_forward_norm(x * scale + self.feed_forward_dropout(self.feed_forward(x)))
+
+
+def run(block: nn.Module, x: Tensor, *others: Any, anew: bool) -> Tensor:
+    """block(x, *others). With `anew`, nothing of the block's inside is kept for the backward pass but what went in.
+
+    What is random in it follows from a key, or from torch's generator, whose state is put back. So what is computed
+    anew is the same to the last bit.
+    """
+    if anew and torch.is_grad_enabled():
+        return checkpoint(block, x, *others, use_reentrant=False)
+    return block(x, *others)

@@ -45,6 +45,7 @@ class Dropout(nn.Module):
     def __init__(self, p: float):
         super().__init__()
         self.p = p
+        self.part = 0  # which of the equal parts of a batch it sees: elements are numbered as in all of the batch
         self.register_buffer("key", torch.zeros((), dtype=torch.int32), persistent=False)
 
     @property
@@ -57,11 +58,11 @@ class Dropout(nn.Module):
         if not self.active:
             return x
         if torch.compiler.is_compiling():
-            return _DropTwice.apply(x, self.key, self.p)
+            return _DropTwice.apply(x, self.key, self.p, self.part)
         return _drop(x, self._keyed(x, places), self.p)
 
     def _keyed(self, x: Tensor, places: Places | None) -> Tensor:
-        return (_index(x) if places is None else places.names) ^ self.key
+        return (_index(x, self.part) if places is None else places.names) ^ self.key
 
 
 def set_keys(model: nn.Module, seed: int, step: int) -> None:
@@ -70,6 +71,13 @@ def set_keys(model: nn.Module, seed: int, step: int) -> None:
         if isinstance(module, Dropout):
             digest = hashlib.blake2b(f"{seed}/{step}/{name}".encode(), digest_size=4).digest()
             module.key.fill_(int.from_bytes(digest, "little", signed=True))
+
+
+def set_part(model: nn.Module, part: int) -> None:
+    """Has every Dropout in `model` drop as in part number `part` of a batch whose parts are of equal size."""
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.part = part
 
 
 class _DropTwice(torch.autograd.Function):
@@ -81,15 +89,15 @@ class _DropTwice(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, key: Tensor, p: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, key: Tensor, p: float, part: int) -> Tensor:
         ctx.save_for_backward(key)
-        ctx.p = p
-        return _drop(x, _index(x) ^ key, p)
+        ctx.p, ctx.part = p, part
+        return _drop(x, _index(x, part) ^ key, p)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (key,) = ctx.saved_tensors
-        return _drop(grad, key ^ _index(grad), ctx.p), None, None
+        return _drop(grad, key ^ _index(grad, ctx.part), ctx.p), None, None, None
 
 
 def _drop(x: Tensor, keyed: Tensor, p: float) -> Tensor:
@@ -97,8 +105,10 @@ def _drop(x: Tensor, keyed: Tensor, p: float) -> Tensor:
     return torch.where(keep.view(x.shape), x * (1 / (1 - p)), 0)
 
 
-def _index(x: Tensor) -> Tensor:
-    return torch.arange(math.prod(x.shape), dtype=torch.int32, device=x.device)
+def _index(x: Tensor, part: int = 0) -> Tensor:
+    count = math.prod(x.shape)
+    index = torch.arange(count, dtype=torch.int32, device=x.device)
+    return index + _signed(part * count & 0xFFFFFFFF) if part else index
 
 
 def _hash(h: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from actbench.config.placement import placement
 from actbench.config.schema import ActivationSpec, GptSection
 from actbench.nn.attention import Attention, Rotary
-from actbench.nn.block import Block
+from actbench.nn.block import Block, run
 from actbench.nn.dropout import Dropout
 from actbench.nn.experts import MixtureOfExperts
 from actbench.nn.feed_forward import FeedForward
@@ -27,6 +27,7 @@ class Gpt(nn.Module):
     def __init__(self, config: GptSection, vocab_size: int, length: int):
         super().__init__()
         D = config.d_model
+        self.recompute = False  # whether a block's inside is computed anew in the backward pass, not kept
         gpt2 = config.layout == "gpt2"
         self.tokens = nn.Embedding(vocab_size, D)
         self.positions = nn.Embedding(length, D) if gpt2 else None
@@ -48,7 +49,7 @@ class Gpt(nn.Module):
             x = x + self.positions(torch.arange(tokens.shape[1], device=tokens.device))
         x = self.dropout(x)
         for layer in self.layers:
-            x = layer(x)
+            x = run(layer, x, anew=self.recompute)
         return self.final_norm(x)
 
     def logits(self, tokens: Tensor) -> Tensor:

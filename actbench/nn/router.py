@@ -5,7 +5,7 @@ Shapes: N tokens, D model width, E experts, K experts a token, L routers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import fmean
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -25,6 +25,16 @@ class Routing(NamedTuple):
     weights: Tensor
 
 
+class Decided(NamedTuple):
+    """Of one batch: the share of its choices that fell on each expert (E,), which has no gradient, each expert's mean
+    probability (E,), and the mean squared logsumexp of the logits ().
+    """
+
+    load: Tensor
+    probability: Tensor
+    router_z: Tensor
+
+
 class Losses(NamedTuple):
     """load_balance: 1 where all experts are equally loaded, up to E. router_z: how large the logits are."""
 
@@ -35,7 +45,7 @@ class Losses(NamedTuple):
 class Router(nn.Linear):
     """Sends each token to the K experts of highest probability, in fp32; every token is served."""
 
-    losses: Losses | None = None  # of the last forward pass in training
+    decided: Decided | None = None  # in the last forward pass in training
 
     def __init__(self, d_model: int, moe: MoeSection):
         super().__init__(d_model, moe.experts, bias=False)
@@ -51,33 +61,43 @@ class Router(nn.Linear):
             if self.normalize:
                 weights = weights / weights.sum(-1, keepdim=True)
             if self.training and torch.is_grad_enabled():
-                self.losses = losses(logits, probabilities, experts)
+                self.decided = decided(logits, probabilities, experts)
         return Routing(logits, experts, weights)
 
 
-def losses(logits: Tensor, probabilities: Tensor, experts: Tensor) -> Losses:
+def decided(logits: Tensor, probabilities: Tensor, experts: Tensor) -> Decided:
+    """What the losses of one router are made of."""
+    E = logits.shape[-1]
+    load = (experts.flatten()[:, None] == torch.arange(E, device=experts.device)).float().mean(0)
+    return Decided(load, probabilities.mean(0), logits.logsumexp(-1).square().mean())
+
+
+def losses(found: Decided) -> Losses:
     """Of one router, as megablocks, with which OLMoE was trained, defines them.
 
     load_balance (Fedus et al. 2021, arXiv 2101.03961): E sum_e f_e p_e, with f_e the share of the N K choices that fell
     on e and p_e its mean probability. router_z (Zoph et al. 2022, arXiv 2202.08906): the mean squared logsumexp.
     """
-    E = logits.shape[-1]
-    load = (experts.flatten()[:, None] == torch.arange(E, device=experts.device)).float().mean(0)
-    return Losses(E * (load * probabilities.mean(0)).sum(), logits.logsumexp(-1).square().mean())
+    return Losses(len(found.load) * (found.load * found.probability).sum(), found.router_z)
 
 
-def with_router_losses(loss: Tensor, model: nn.Module) -> tuple[Tensor, Losses | None]:
+def with_router_losses(
+    loss: Tensor, model: nn.Module, average: Callable[[list[Tensor]], None] = lambda tensors: None
+) -> tuple[Tensor, Losses | None]:
     """What training minimises: the loss of a model's last forward pass, and its routers' losses by their weights.
 
-    Also these losses alone, means over the routers, without weights or gradient; None where there are no routers.
-    The routers forget them.
+    Also these losses alone, means over the routers, without weights or gradient; None where there are no routers. The
+    routers forget what they decided. `average` takes means over the processes that share the batch: with the load of
+    all of it, the mean of their losses is the loss of the whole batch.
     """
-    routers = [module for module in model.modules() if isinstance(module, Router) and module.losses is not None]
+    routers = [module for module in model.modules() if isinstance(module, Router) and module.decided is not None]
     if not routers:
         return loss, None
-    found = Losses(*(torch.stack(each).mean() for each in zip(*(router.losses for router in routers), strict=True)))
+    parts = [router.decided for router in routers if router.decided is not None]
+    average([part.load for part in parts])
+    found = Losses(*(torch.stack(each).mean() for each in zip(*map(losses, parts), strict=True)))
     for router in routers:
-        router.losses = None
+        router.decided = None
     load_balance, router_z = routers[0].loss_weights
     total = loss + load_balance * found.load_balance + router_z * found.router_z
     return total, Losses(*(each.detach() for each in found))

@@ -20,6 +20,7 @@ MACHINE = {
     "processor": ("environment", "processor"),
     "number of cores": ("environment", "cores"),
     "number of threads": ("hardware", "threads"),
+    "number of devices": ("hardware", "devices"),
     "compiling": ("hardware", "compiled"),
     "platform": ("environment", "platform"),
     "version of Python": ("environment", "python"),

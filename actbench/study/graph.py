@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from actbench.errors import BadInput
+from actbench.errors import BadInput, Problem
 from actbench.store import Run
 from actbench.study.file import LoadedStudy, Study, load_study
 from actbench.study.follow_ups import FollowUp, check, plans_of
@@ -95,6 +95,10 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
                 check(follow_up, job.recipe)
         except BadInput as error:
             problems += error.problems
+            continue
+        if job.recipe.hardware.nodes > 1 and Run(planned.folder).manifest is None:
+            hint = "train this run by torchrun or srun; the study then finds it finished"
+            problems.append(Problem("a study gives each run one node", key="hardware.nodes", hint=hint))
             continue
         plans.setdefault(planned.folder, planned)
         follow_ups.setdefault(planned.folder, {}).update(dict.fromkeys(job.follow_ups))

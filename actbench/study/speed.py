@@ -14,7 +14,7 @@ from actbench.config.schema import BertSection, GptSection
 from actbench.store import Run, environment
 from actbench.store.index import Record, records
 from actbench.study.follow_ups import FinetuneFollowUp
-from actbench.training.hardware import Hardware
+from actbench.training.hardware import SINGLE, Hardware
 from actbench.training.plan import Plan
 
 # Shares of the matrix-product peak that a step reaches: 40 and 49 % were measured for the nano recipes on two cores
@@ -88,11 +88,12 @@ class Speeds:
             if record.facts["kind"] != "pretrain" or _recorded_size(record) != _size(plan):
                 continue
             run = Run(record.folder)
-            summary, gain = run.summary, self._gain(run, plan.hardware, ("device", "precision", "compiled"))
+            alike = ("device", "precision", "compiled", *SINGLE)
+            summary, gain = run.summary, self._gain(run, plan.hardware, alike)
             if gain and summary["tokens_per_second"]:
-                alike = _said(run.info["recipe"]["model"]) == _said(_model(plan))
-                rates[alike].append(summary["tokens_per_second"] * gain)
-                onces[alike].append(max(0.0, summary["seconds"] - summary["tokens"] / summary["tokens_per_second"]))
+                same = _said(run.info["recipe"]["model"]) == _said(_model(plan))
+                rates[same].append(summary["tokens_per_second"] * gain)
+                onces[same].append(max(0.0, summary["seconds"] - summary["tokens"] / summary["tokens_per_second"]))
         if rates[True]:
             return Speed(median(rates[True]), median(onces[True]), "measured")
         if rates[False]:
@@ -101,20 +102,21 @@ class Speeds:
 
     def _gain(self, run: Run, hardware: Hardware, alike: tuple[str, ...]) -> float:
         """How many times as many threads there are now as the run had; 0 when another machine or device made it."""
-        was, now = run.info["hardware"], hardware.facts()
+        was, now = SINGLE | run.info["hardware"], SINGLE | hardware.facts()
         machine = run.info["environment"]
         if any(machine.get(key) != self._environment[key] for key in ("processor", "cores")):
             return 0.0
         if any(was.get(key) != now[key] for key in alike):
             return 0.0
-        return now["threads"] / was["threads"] if now["device"] == "cpu" else 1.0
+        return now["threads"] / (was["threads"] * was["devices"]) if now["device"] == "cpu" else 1.0
 
     def _from_flops(self, plan: Plan, compiling: float) -> Speed:
         hardware = plan.hardware
         if hardware.precision not in self.peaks:
             self.peaks[hardware.precision] = measured_peak(hardware.precision, hardware.device)
         share = COMPILED if hardware.compiled else UNCOMPILED
-        rate = share * self.peaks[hardware.precision].flops / plan.model["flops_per_token"]
+        devices = hardware.devices if hardware.device == "cuda" else 1  # on a CPU processes share the cores
+        rate = devices * share * self.peaks[hardware.precision].flops / plan.model["flops_per_token"]
         return Speed(rate, compiling if hardware.compiled else 0.0, "from FLOPs")
 
 

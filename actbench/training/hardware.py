@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from actbench.nn.loss import CrossEntropyPart
 # a polynomial takes half as many instructions. On other devices it has no effect; there it is the default.
 COMPILER: dict[str, str | int | bool | Callable[..., object]] = {"cpp.enable_floating_point_contract_flag": "fast"}
 
+SINGLE: dict[str, Any] = {"strategy": "single", "devices": 1, "nodes": 1}  # what a run is that does not say it
 
 GRAPHS_A_LAYER = 4  # training and validating, before and after its coefficients are unfrozen
 
@@ -33,11 +35,19 @@ class Hardware:
     device: str
     precision: str  # fp32 or bf16: the dtype of matrix products; weights and optimiser are fp32 either way
     compiled: bool
-    threads: int
+    threads: int  # of each process
+    strategy: str = "single"
+    devices: int = 1  # processes a node
+    nodes: int = 1
+
+    @property
+    def processes(self) -> int:
+        """How many train the run together."""
+        return self.devices * self.nodes
 
     def facts(self) -> dict[str, Any]:
-        """JSON data for the run's record."""
-        return asdict(self)
+        """JSON data for the run's record. One process is not worth a word."""
+        return {key: value for key, value in asdict(self).items() if SINGLE.get(key) != value}
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -57,6 +67,7 @@ def choose(section: HardwareSection, width: int | None = None) -> Hardware:
     Raises BadInput for a device or compiler asked for that is not there.
     """
     device = _device(section.device)
+    _check_spread(section, device)
     compiler = _compiler(device)
     if section.compile == "always" and not compiler:
         raise BadInput(Problem(f"no compiler found for {device}", key="hardware.compile", hint="use auto or never"))
@@ -65,7 +76,8 @@ def choose(section: HardwareSection, width: int | None = None) -> Hardware:
     if precision == "auto":
         narrow = device == "cpu" and not compiled and width is not None and width < CASTS_PAY
         precision = "bf16" if bf16_is_faster(device) and not narrow else "fp32"
-    return Hardware(device, precision, compiled, torch.get_num_threads())
+    spread = (section.strategy, section.devices, section.nodes)
+    return Hardware(device, precision, compiled, torch.get_num_threads(), *spread)
 
 
 def bf16_is_faster(device: str) -> bool:
@@ -100,6 +112,23 @@ def compile_blocks(model: nn.Module) -> None:
 def compile_module(module: nn.Module) -> None:
     """Compiles a module in place, for inputs of one shape; training and benchmarks compile by this alone."""
     module.compile(dynamic=False, options=COMPILER)
+
+
+def use_threads(n: int) -> None:
+    """Has this process compute with `n` threads: torch, what it compiles and compiles with, and the tokenizer."""
+    import torch._inductor.config as inductor
+
+    os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(n)
+    torch.set_num_threads(n)
+    inductor.compile_threads = min(inductor.compile_threads or n, n)
+
+
+def _check_spread(section: HardwareSection, device: str) -> None:
+    if device == "mps" and section.processes > 1:
+        raise BadInput(Problem("mps is one device", key="hardware.strategy", hint="single"))
+    if device == "cuda" and section.devices > torch.cuda.device_count():
+        there = torch.cuda.device_count()
+        raise BadInput(Problem(f"{section.devices} devices, but {there} GPUs are here", key="hardware.devices"))
 
 
 def _device(wanted: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,68 +16,105 @@ from actbench.config.own_files import as_recorded, code_hashes, copies
 from actbench.errors import BadInput, Problem, RunFailed
 from actbench.evaluation.likelihood import likelihood
 from actbench.nn.bert import Bert
-from actbench.nn.build import build
+from actbench.nn.build import build, skeleton
+from actbench.nn.dropout import set_part
 from actbench.nn.gpt import Gpt
 from actbench.store import Run, RunWriter, claim, environment
 from actbench.store.atomic import replacing, write_json, write_text
 from actbench.training.activation_record import coefficients, describe, sample_inputs
-from actbench.training.hardware import compile_blocks
-from actbench.training.loggers import open_loggers
+from actbench.training.hardware import SINGLE, compile_blocks
+from actbench.training.loggers import Loggers, open_loggers
 from actbench.training.module import PretrainModule
 from actbench.training.plan import Plan, Say
-from actbench.training.progress import Display, display
+from actbench.training.processes import train_apart
+from actbench.training.progress import NoDisplay, display
 from actbench.training.recorder import Recorder, share_done
 from actbench.training.signals import stoppable
+from actbench.training.strategies import put_together, strategy_for
 from actbench.training.trainer import quiet_trainer
+from actbench.training.world import World, cluster, joined
 
 ROUTED = ("router_entropy", "busiest_expert", "idle_experts", "dropped_tokens", "load_balance", "router_z")
 
 
 def pretrain(planned: Plan, *, resume: bool, say: Say) -> Run:
-    """Trains the planned run, or finds it finished.
+    """Trains the planned run, or finds it finished; in processes of its own, where it is spread over several.
 
     Raises BadInput when it was begun and `resume` is not set, RunFailed when the loss stops being a number,
     Interrupted after a signal, with the state saved.
     """
     run = Run(planned.folder)
-    if run.manifest is not None:
-        say(f"{run.id} is finished already: nothing to do")
-        return run
-    with claim(planned.folder) as writer:
-        if Run(planned.folder).manifest is not None:  # another process has finished it meanwhile
-            return Run(planned.folder)
-        if writer.checkpoint.exists() and not resume:
-            raise BadInput(
-                Problem(f"{planned.folder} was begun and not finished", hint="--resume goes on, or remove the folder")
-            )
+    apart = planned.hardware.processes > 1
+    if run.manifest is not None and not (apart and cluster()):
+        return _finished(run, say)
+    if apart and cluster() is None:
+        train_apart(planned, resume)
+        return Run(planned.folder)
+    with joined(planned.hardware) as world, ExitStack() as held:
+        say = say if world.first else _silent
+
+        def begin() -> bool:
+            writer = held.enter_context(claim(planned.folder))
+            if Run(planned.folder).manifest is not None:  # another process has finished it meanwhile
+                return False
+            if writer.checkpoint.exists() and not resume:
+                hint = "--resume goes on, or remove the folder"
+                raise BadInput(Problem(f"{planned.folder} was begun and not finished", hint=hint))
+            return True
+
+        if not world.led(begin):
+            return _finished(Run(planned.folder), say)
+        writer = RunWriter(planned.folder)
         if planned.hardware.device == "cpu" and not planned.hardware.compiled:
             say("training without a compiler: slower")
         try:
-            return _train(planned, writer, display())
+            return _train(planned, writer, world)
         except RunFailed as error:
-            writer.fail(str(error))
+            if world.first:
+                writer.fail(str(error))
             raise
 
 
-def _train(planned: Plan, writer: RunWriter, shown: Display) -> Run:
+def _finished(run: Run, say: Say) -> Run:
+    say(f"{run.id} is finished already: nothing to do")
+    return run
+
+
+def _silent(message: str) -> None:
+    pass
+
+
+def _train(planned: Plan, writer: RunWriter, world: World) -> Run:
     recipe, hardware = planned.recipe, planned.hardware
     checkpoint = _checkpoint(planned, writer)
-    if checkpoint is None:
-        _describe(planned, writer)
-    writer.begin()
+    step = checkpoint["global_step"] if checkpoint else 0
+    loggers, shown = Loggers([]), display() if world.first else NoDisplay()
+
+    def prepare() -> None:
+        nonlocal loggers
+        if checkpoint is None:
+            _describe(planned, writer)
+        writer.begin()
+        loggers = open_loggers(recipe, writer.folder, step)
+
+    world.led(prepare)
     model = build(recipe.model, planned.vocab_size, recipe.batch.length, recipe.seed)
+    model.recompute = recipe.hardware.checkpoint_activations
     initial = coefficients(model)
+    set_part(model, world.rank)
     if hardware.compiled:
         compile_blocks(model)
 
     def validate() -> float:
-        return likelihood(model, planned.validation_batches(), hardware.autocast()).loss
+        mine = likelihood(model, planned.validation_batches(), hardware.autocast(), world.rank, world.size)
+        nats, tokens = world.total(mine.nats, mine.tokens)
+        return nats / tokens
 
-    step = checkpoint["global_step"] if checkpoint else 0
     planned.stream.position = step * recipe.batch.accumulate
-    module = PretrainModule(model, recipe)
+    planned.stream.take_part(world.rank, world.size)
+    module = PretrainModule(model, recipe, world)
     with stoppable("stopped; --resume goes on") as stop:
-        recorder = Recorder(recipe, writer, validate, shown, stop, open_loggers(recipe, writer.folder, step))
+        recorder = Recorder(recipe, writer, validate, shown, stop, loggers, world)
         if checkpoint:
             recorder.load_state_dict(checkpoint["callbacks"][recorder.state_key])
         done = share_done(recipe, step, recorder.seconds)
@@ -89,8 +127,15 @@ def _train(planned: Plan, writer: RunWriter, shown: Display) -> Run:
         finally:
             shown.stop()
             recorder.loggers.close()
-    _save_results(writer, model.to(hardware.device), initial, planned)
-    return writer.commit(_summary(planned, recorder, writer))
+    trained = _whole(planned, module)
+    (memory,) = world.most(peak_memory_bytes(hardware.device))
+
+    def finish() -> None:
+        _save_results(writer, trained.to(hardware.device), initial, planned)
+        writer.commit(_summary(planned, recorder, writer, int(memory)))
+
+    world.led(finish)
+    return Run(planned.folder)
 
 
 def _fit(planned: Plan, module: PretrainModule, recorder: Recorder, checkpoint: Path | None) -> None:
@@ -98,11 +143,26 @@ def _fit(planned: Plan, module: PretrainModule, recorder: Recorder, checkpoint: 
     trainer = quiet_trainer(
         planned.hardware,
         recorder,
+        world=module.world,
+        strategy=strategy_for(recipe, module.world),
         max_steps=recipe.total_steps or -1,
         max_epochs=-1,
         accumulate_grad_batches=recipe.batch.accumulate,
     )
     trainer.fit(module, planned.stream, ckpt_path=checkpoint)
+
+
+def _whole(planned: Plan, module: PretrainModule) -> Bert | Gpt:
+    """The trained model in one piece; where it was split, in the first process alone."""
+    if not module.sharded:
+        return module.model
+    recipe, first = planned.recipe, module.world.first
+    state = put_together(module.model.state_dict(), keep=first)
+    if not first:
+        return module.model
+    model = skeleton(recipe.model, planned.vocab_size, recipe.batch.length)
+    model.load_state_dict(state)
+    return model
 
 
 def _checkpoint(planned: Plan, writer: RunWriter) -> dict[str, Any] | None:
@@ -111,12 +171,12 @@ def _checkpoint(planned: Plan, writer: RunWriter) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
+        checkpoint = dict(torch.load(path, map_location="cpu", mmap=True, weights_only=True))
     except Exception as error:
         hint = "remove the run's folder to start over"
         raise BadInput(Problem(f"damaged checkpoint: {error}", where=str(path), hint=hint)) from None
-    began, now = Run(writer.folder).info["hardware"], planned.hardware.facts()
-    for key in ("device", "precision", "compiled"):
+    began, now = SINGLE | Run(writer.folder).info["hardware"], SINGLE | planned.hardware.facts()
+    for key in ("device", "precision", "compiled", *SINGLE):
         if began[key] != now[key]:
             raise BadInput(
                 Problem(
@@ -156,11 +216,12 @@ def _save_results(writer: RunWriter, model: Bert | Gpt, initial: dict[str, Any],
         save_file(sample_inputs(model, batch, planned.hardware.autocast()), str(temporary))
 
 
-def _summary(planned: Plan, recorder: Recorder, writer: RunWriter) -> dict[str, Any]:
+def _summary(planned: Plan, recorder: Recorder, writer: RunWriter, memory: int) -> dict[str, Any]:
     rows = Run(writer.folder).metrics()
     training = [row for row in rows if row["kind"] == "train"]
     validation = [row for row in rows if row["kind"] == "validation"][-1]
     last = training[-max(1, len(training) // 10) :]
+    speed = recorder.tokens_per_second(validation["step"])
     return {
         "steps": validation["step"],
         "tokens": validation["tokens"],
@@ -169,10 +230,20 @@ def _summary(planned: Plan, recorder: Recorder, writer: RunWriter) -> dict[str, 
         "validation_loss": validation["loss"],
         "validation_perplexity": validation["perplexity"],
         **({"experts": {key: validation[key] for key in ROUTED}} if ROUTED[0] in validation else {}),
-        "tokens_per_second": round(recorder.tokens_per_second(validation["step"]), 1),
+        "tokens_per_second": round(speed, 1),  # of all devices together
         "parameters": planned.model["parameters"],
-        "peak_memory_bytes": peak_memory_bytes(planned.hardware.device),
+        "peak_memory_bytes": memory,  # of the process that held most
+        **_utilisation(planned, speed),
     }
+
+
+def _utilisation(planned: Plan, tokens_per_second: float) -> dict[str, float]:
+    """The model's FLOPs, nothing counted that is computed anew, over what the devices can do, where that is stated."""
+    peak = planned.recipe.hardware.peak_tflops
+    if peak is None:
+        return {}
+    done = tokens_per_second * planned.model["flops_per_token"]
+    return {"mfu": round(done / (peak * 1e12 * planned.hardware.processes), 4)}
 
 
 def peak_memory_bytes(device: str) -> int:

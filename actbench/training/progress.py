@@ -61,6 +61,19 @@ class LiveDisplay:
         self._progress.stop()
 
 
+class NoDisplay:
+    """For processes that are not the one to talk."""
+
+    def start(self, title: str, done: float) -> None:
+        """See Display."""
+
+    def show(self, row: dict[str, Any], done: float) -> None:
+        """See Display."""
+
+    def stop(self) -> None:
+        """See Display."""
+
+
 class LineDisplay:
     """One line for about every tenth of the budget, and one a validation, on stderr."""
 

@@ -23,6 +23,7 @@ from actbench.training.loggers import Loggers
 from actbench.training.module import PretrainModule
 from actbench.training.progress import Display
 from actbench.training.signals import Stop
+from actbench.training.world import ALONE, World
 
 
 class Recorder(pl.Callback):
@@ -36,9 +37,10 @@ class Recorder(pl.Callback):
         display: Display,
         stop: Stop,
         loggers: Loggers,
+        world: World = ALONE,
     ):
         self.recipe, self.writer, self.validate, self.display = recipe, writer, validate, display
-        self.stop, self.loggers = stop, loggers
+        self.stop, self.loggers, self.world = stop, loggers, world
         self.seconds = 0.0  # spent training, without validations and saves
         self._coefficients: dict[str, Any] | None = None  # the last row of them
         self._gradients: dict[str, dict[str, Tensor | None]] = {}  # of this step, if a validation may follow it
@@ -55,7 +57,7 @@ class Recorder(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Starts the clock, and drops rows that a resumed run is going to write again."""
-        self.writer.keep_metrics_until(trainer.global_step)
+        self.world.led(lambda: self.writer.keep_metrics_until(trainer.global_step))
         self.stop.listen()
         self._set_progress(trainer, module)
         self._mark = time.perf_counter()
@@ -78,18 +80,20 @@ class Recorder(pl.Callback):
             return
         step = trainer.global_step
         now = time.perf_counter()
-        self.seconds += now - self._mark
+        # Once for all: a signal may come between two lines, or to one process only, and clocks differ.
+        stop, self.seconds = self.world.most(
+            self.stop.number or 0, self.seconds + now - self._mark if self.world.first else 0.0
+        )
         self._set_progress(trainer, module)
         last = module.progress >= 1
         if last or step % self.recipe.logging.every_steps == 0:
             self._log_training(step, module)
         if last or step % self.recipe.validation.every_steps == 0:
             self._log_validation(step, module)
-        stop = self.stop.number  # read once: a signal may come between the next two lines
         if last or stop or step % self.recipe.checkpoint.every_steps == 0:
-            save_checkpoint(trainer, self.writer.checkpoint)
+            save_checkpoint(trainer, self.writer.checkpoint, self.world)
         if stop:
-            raise Interrupted(stop, f"stopped at step {step}; --resume goes on from there")
+            raise Interrupted(int(stop), f"stopped at step {step}; --resume goes on from there")
         trainer.should_stop = last
         self._mark = time.perf_counter()
 
@@ -131,15 +135,19 @@ class Recorder(pl.Callback):
             self.writer.log({"step": step, "kind": "experts", "layers": routed})
         self._coefficients = coefficients_row(step, module.model, self._gradients)
         if self._coefficients is not None:
-            self.writer.log(self._coefficients)
+            found = self._coefficients
+            self.world.led(lambda: self.writer.log(found))
 
     def _clock(self, step: int) -> dict[str, Any]:
         return {"tokens": step * self.recipe.tokens_per_step, "seconds": round(self.seconds, 3)}
 
     def _write(self, row: dict[str, Any], module: PretrainModule) -> None:
-        self.writer.log(row)
-        self.display.show(row, min(1.0, module.progress))
-        self.loggers.log(row)
+        def write() -> None:
+            self.writer.log(row)
+            self.display.show(row, min(1.0, module.progress))
+            self.loggers.log(row)
+
+        self.world.led(write)
 
 
 def share_done(recipe: Recipe, step: int, seconds: float) -> float:
@@ -150,8 +158,16 @@ def share_done(recipe: Recipe, step: int, seconds: float) -> float:
     return seconds / (60 * recipe.budget.minutes)
 
 
-def save_checkpoint(trainer: pl.Trainer, path: Path) -> None:
-    """Writes the whole training state; a crash at any moment leaves the former one in place."""
-    path.parent.mkdir(exist_ok=True)
-    with replacing(path) as temporary:
-        trainer.save_checkpoint(temporary)
+def save_checkpoint(trainer: pl.Trainer, path: Path, world: World) -> None:
+    """Writes the whole training state; a crash at any moment leaves the former one in place.
+
+    As `trainer.save_checkpoint`, but where one process cannot write, the others do not wait for it.
+    """
+    state = trainer._checkpoint_connector.dump_checkpoint()
+
+    def write() -> None:
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as temporary:
+            trainer.strategy.checkpoint_io.save_checkpoint(state, temporary)
+
+    world.led(write)

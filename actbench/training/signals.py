@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -54,3 +56,11 @@ def stoppable(message: str) -> Iterator[Stop]:
             signal.signal(number, handler)
     if stop.number is not None:
         raise Interrupted(stop.number, message)
+
+
+def end_with_parent() -> None:
+    """Waits, in a thread, for this process's parent to end; should it be killed, this one saves and stops."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)

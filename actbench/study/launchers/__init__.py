@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,13 +51,3 @@ def check_options(options: Mapping[str, str], known: Sequence[str]) -> None:
         raise BadInput(
             [Problem(f"unknown option '{option}'", "--launcher-set", hint=nearest(option, known)) for option in unknown]
         )
-
-
-def use_threads(n: int) -> None:
-    """Has this process compute with `n` threads: torch, what it compiles and compiles with, and the tokenizer."""
-    import torch
-    import torch._inductor.config as inductor
-
-    os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(n)
-    torch.set_num_threads(n)
-    inductor.compile_threads = min(inductor.compile_threads or n, n)

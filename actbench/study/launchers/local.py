@@ -1,4 +1,4 @@
-"""This machine: so many processes at once, each with its share of the cores."""
+"""This machine: so many processes at once, each with its share of the cores and, where they go round, its own GPUs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import Any
 import torch
 
 from actbench.errors import BadInput, Interrupted, Problem
-from actbench.study.launchers import check_options, use_threads
+from actbench.study.launchers import check_options
 from actbench.study.tasks import Task, perform
+from actbench.training.hardware import use_threads
+from actbench.training.signals import end_with_parent
 
 # The server imports these once and forks a clean process for each task: none pays for imports, none sees another's
 # memory, threads or compiled code.
@@ -42,6 +44,8 @@ class LocalLauncher:
         self._context.set_forkserver_preload(PRELOADED)
         self._queue: deque[Task] = deque()
         self._running: dict[Any, tuple[Task, Connection]] = {}  # by process
+        self._gpus = visible_gpus()
+        self._given: dict[Any, list[str]] = {}  # GPUs, by process
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """See Launcher."""
@@ -57,6 +61,7 @@ class LocalLauncher:
         found = []
         for process in done:
             task, receiver = self._running.pop(process)
+            self._given.pop(process)
             found.append((task, self._reason(task, process, receiver)))
         self._start()
         return found
@@ -70,16 +75,26 @@ class LocalLauncher:
         for process in started:
             process.join()
         self._running.clear()
+        self._given.clear()
 
     def _start(self) -> None:
         while self._queue and len(self._running) < self.jobs:
             task = self._queue.popleft()
             receiver, sender = self._context.Pipe(duplex=False)
             log = self._log(task) if self.jobs > 1 else None
-            process = self._context.Process(target=_work, args=(sender, task, self.runs, log, threads(self.jobs)))
+            gpus = self._gpus_for(task)
+            arguments = (sender, task, self.runs, log, threads(self.jobs), gpus)
+            process = self._context.Process(target=_work, args=arguments)
+            self._given[process] = gpus
             self._running[process] = task, receiver  # before it starts, so that a signal here leaves none behind
             process.start()
             sender.close()
+
+    def _gpus_for(self, task: Task) -> list[str]:
+        """As many as the task needs, of those that the fewest others have."""
+        taken = Counter(gpu for gpus in self._given.values() for gpu in gpus)
+        wanted = task.recipe.hardware.devices if task.recipe else 1
+        return sorted(self._gpus, key=lambda gpu: taken[gpu])[:wanted]
 
     def _log(self, task: Task) -> Path:
         folder = self.folder / "logs"
@@ -97,17 +112,27 @@ class LocalLauncher:
         return f"{reason} (see {self._log(task)})" if reason and self.jobs > 1 else reason
 
 
+def visible_gpus() -> list[str]:
+    """The machine's GPUs, or those that CUDA_VISIBLE_DEVICES leaves of them, as it names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return [str(number) for number in range(torch.cuda.device_count())]
+    return [name.strip() for name in named.split(",") if name.strip()]
+
+
 def threads(jobs: int) -> int:
     """How many threads each of so many jobs computes with: its share of those that one would use alone."""
     return max(1, torch.get_num_threads() // jobs)
 
 
-def _work(sender: Connection, task: Task, runs: Path, log: Path | None, n_threads: int) -> None:
+def _work(sender: Connection, task: Task, runs: Path, log: Path | None, n_threads: int, gpus: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the study passes it on as SIGTERM
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     if log is not None:
         _write_into(log)
     use_threads(n_threads)
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     try:
         sender.send(perform(task, runs))
     except Interrupted as error:
@@ -119,14 +144,6 @@ def _write_into(log: Path) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(file.fileno(), stream.fileno())
-
-
-def _end_with_parent() -> None:
-    """A job outlives no study: should that be killed, the job saves and stops."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _ended_by(exit_code: int) -> str:

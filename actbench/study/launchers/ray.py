@@ -14,8 +14,9 @@ from typing import Any
 
 from actbench.config.yaml_source import parse_value
 from actbench.errors import BadInput, Interrupted, Problem
-from actbench.study.launchers import check_options, use_threads
+from actbench.study.launchers import check_options
 from actbench.study.tasks import Task, perform
+from actbench.training.hardware import use_threads
 
 # Ray's names. A task waits until a node has this much free.
 DEFAULTS = {"num_cpus": 1, "num_gpus": 0, "max_retries": 3}

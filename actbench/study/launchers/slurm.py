@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from actbench.config.yaml_source import parse_value
 from actbench.errors import BadInput, Interrupted, Problem, RunFailed
-from actbench.study.launchers import check_options, use_threads
+from actbench.study.launchers import check_options
 from actbench.study.tasks import Task, perform
+from actbench.training.hardware import use_threads
 
 if TYPE_CHECKING:
     from submitit import SlurmExecutor
