@@ -67,8 +67,8 @@ def _train(planned: Plan, writer: RunWriter, shown: Display) -> Run:
     if hardware.compiled:
         compile_blocks(model)
 
-    def validate() -> float:
-        return likelihood(model, planned.validation_batches(), hardware.autocast()).loss
+    def validate(name: str | None = None) -> float:
+        return likelihood(model, planned.validation_batches(name=name), hardware.autocast()).loss
 
     step = checkpoint["global_step"] if checkpoint else 0
     planned.stream.position = step * recipe.batch.accumulate
@@ -136,7 +136,11 @@ def _describe(planned: Plan, writer: RunWriter) -> None:
             "kind": "pretrain",
             "recipe": as_recorded(recipe).model_dump(mode="json"),
             "code": code_hashes(recipe),
-            "data": {"hash": planned.tokens.hash, **planned.tokens.facts},
+            "data": {
+                "hash": planned.tokens.hash,
+                **planned.tokens.facts,
+                **({"validation_sets": planned.set_facts} if planned.set_facts else {}),
+            },
             "model": planned.model,
             "hardware": planned.hardware.facts(),
             "environment": environment(),
@@ -159,6 +163,8 @@ def _summary(planned: Plan, recorder: Recorder, writer: RunWriter) -> dict[str, 
     training = [row for row in rows if row["kind"] == "train"]
     validation = [row for row in rows if row["kind"] == "validation"][-1]
     last = training[-max(1, len(training) // 10) :]
+    sets = [row for row in rows if row["kind"] == "validation_set" and row["step"] == validation["step"]]
+    mixture = planned.mixture(validation["step"])
     return {
         "steps": validation["step"],
         "tokens": validation["tokens"],
@@ -166,10 +172,16 @@ def _summary(planned: Plan, recorder: Recorder, writer: RunWriter) -> dict[str, 
         "train_loss": sum(row["loss"] for row in last) / len(last),  # mean over the last tenth of the logged steps
         "validation_loss": validation["loss"],
         "validation_perplexity": validation["perplexity"],
+        **({"validation_sets": {row["set"]: _figures(row) for row in sets}} if sets else {}),
+        **({"mixture": mixture} if mixture else {}),
         "tokens_per_second": round(recorder.tokens_per_second(validation["step"]), 1),
         "parameters": planned.model["parameters"],
         "peak_memory_bytes": peak_memory_bytes(planned.hardware.device),
     }
+
+
+def _figures(row: dict[str, Any]) -> dict[str, Any]:
+    return {"loss": row["loss"], "perplexity": row["perplexity"]}
 
 
 def peak_memory_bytes(device: str) -> int:
