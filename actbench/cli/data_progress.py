@@ -34,20 +34,21 @@ def shown() -> Iterator[Watch]:
 
 
 class _Lines:
-    """The first step, then one line every so many seconds."""
+    """The first step of each stage, then one line every so many seconds."""
 
     def __init__(self) -> None:
         self._next = 0.0
+        self._stage = ("", "")
 
     def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + EVERY_S
+        now, stage = time.monotonic(), (progress.stage, progress.source)
+        if now >= self._next or stage != self._stage:
+            self._next, self._stage = now + EVERY_S, stage
             say(f"  {_words(progress)}")
 
 
 class _Live:
-    """A bar for each source."""
+    """One bar, on whatever is being done."""
 
     def __init__(self, bar: Bar):
         self._bar = bar

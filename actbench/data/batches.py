@@ -112,8 +112,8 @@ class JoinedSequences:
         owners = np.searchsorted(self._firsts, samples, side="right") - 1
         places = [np.flatnonzero(owners == number) for number in np.unique(owners)]
         batches = [
-            self.parts[number].batch(samples[at] - self._firsts[number], [keys[i] for i in at])
-            for number, at in zip(np.unique(owners), places, strict=True)
+            self.parts[number].batch(samples[at] - self._firsts[number], [keys[i] for i in at.tolist()])
+            for number, at in zip(np.unique(owners).tolist(), places, strict=True)
         ]
         back = torch.from_numpy(np.argsort(np.concatenate(places)))
         return {name: torch.cat([batch[name] for batch in batches])[back] for name in batches[0]}

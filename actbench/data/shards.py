@@ -71,7 +71,8 @@ class Shards:
 
     def __iter__(self) -> Iterator[Shard]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        number, place = 0, ()
+        number = 0
+        place: tuple[Any, ...] = ()
         for number, mark in enumerate(self._marks(), start=1):
             yield Shard(self.folder, number - 1, mark["documents"], mark["empty"])
             if mark["ends"]:

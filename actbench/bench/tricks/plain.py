@@ -73,9 +73,11 @@ class WholeLastBlock(Bert):
 class TorchAttention(Attention):
     """torch's own function for attention, whatever else is the case."""
 
-    def forward(self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; nothing is padded."""
-        assert padding is None
+        assert padding is None and allowed is None
         q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).unbind(2)
         q, k, v = (y.transpose(1, 2) for y in (q if at is None else pick(q, at), k, v))
         if self.rotary is not None:
