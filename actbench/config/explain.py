@@ -134,8 +134,8 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every dotted key of the schema, each union member's included."""
+    """Every dotted key of the schema, each union member's included, but those within lists and named things."""
     for name, field in model.model_fields.items():
         yield f"{prefix}{name}"
-        for section in _models(field.annotation):
+        for section in _models(field.annotation) if get_origin(field.annotation) not in (list, dict) else ():
             yield from _all_keys(section, f"{prefix}{name}.")
