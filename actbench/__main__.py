@@ -2,4 +2,5 @@
 
 from actbench.cli.main import main
 
-main()
+if __name__ == "__main__":  # processes that tokenise import it
+    main()

@@ -20,12 +20,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class HubStandIn:
-    """Serves `files` (path: content) as the data set `org/name` at one commit, within a `with` block."""
+    """Serves `files` (path: content) as the data set `org/name` at one commit, within a `with` block.
+
+    It hangs up on whoever asks for the content of a file in `unreachable`.
+    """
 
     def __init__(self, files: dict[str, bytes], commit: str = COMMIT):
         self.files = files
         self.commit = commit
         self.requests: list[str] = []
+        self.unreachable: set[str] = set()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
 
@@ -59,6 +63,9 @@ class HubStandIn:
             def _answer(self, body: dict[str, list[str]] | None = None) -> None:
                 path = unquote(urlsplit(self.path).path)
                 hub.requests.append(f"{self.command} {path}")
+                if self.command == "GET" and path.rpartition("/")[2] in hub.unreachable:
+                    self.close_connection = True
+                    return
                 status, headers, content = hub.respond(path, body)
                 start, end = self._range(len(content))
                 if status == 200 and (start, end) != (0, len(content)):

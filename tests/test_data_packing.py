@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
 from actbench.config.schema import BuiltinCorpus, FilesCorpus, TokenizerSection
-from actbench.data import builtin, cache, documents, packing, splitting, words
+from actbench.data import builtin, cache, documents, packing, portions, shards, splitting, tokenising, words
 from actbench.data import tokenizer as tokenizing
 from actbench.data.packing import TokenData, prepare
 from actbench.errors import BadInput, RunFailed
@@ -72,7 +72,7 @@ def test_what_is_packed_can_be_decoded(small_bpe_file: Path, texts: list[str]) -
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])
 def test_packed_tokens_are_those_of_each_document_as_a_whole(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
-    monkeypatch.setattr(packing, "_PIECE_CHARACTERS", 300)
+    monkeypatch.setattr(tokenising, "PIECE_CHARACTERS", 300)
     tokenizer = tokenizing.train(TokenizerSection(kind=kind, vocab_size=900), TEXTS)
     tokenizer.save("tokenizer.json")
     end = [0] if kind == "byte_bpe" else []
@@ -107,9 +107,10 @@ def test_memory_does_not_grow_with_the_text(monkeypatch: pytest.MonkeyPatch, suf
     """Neither with long documents nor with many, nor with the words that were met; all sizes made small here."""
     for module, name, size in (
         (documents, "PART_BYTES", 1 << 12),
-        (splitting, "PART_BYTES", 1 << 12),
-        (packing, "_PIECE_CHARACTERS", 1 << 12),
-        (packing, "_BATCH_CHARACTERS", 1 << 14),
+        (shards, "PART_BYTES", 1 << 12),
+        (shards, "SHARD_BYTES", 1 << 16),
+        (tokenising, "PIECE_CHARACTERS", 1 << 12),
+        (tokenising, "BATCH_CHARACTERS", 1 << 14),
         (words, "_MOST_CHARACTERS", 1 << 14),
     ):
         monkeypatch.setattr(module, name, size)
@@ -181,7 +182,8 @@ def test_a_large_corpus_gives_its_tokenizer_pieces_from_all_over(monkeypatch: py
         tokenizing, "train", lambda section, pieces: seen.append(list(pieces)) or learn(section, pieces)
     )
     whole = pack(corpus)
-    monkeypatch.setattr(packing, "LEARNT_BYTES", whole.facts["splits"]["train"]["bytes"] // 4)
+    for module in (packing, portions):
+        monkeypatch.setattr(module, "LEARNT_BYTES", whole.facts["splits"]["train"]["bytes"] // 4)
     part = pack(corpus)
     assert whole.facts["tokenizer_learnt_from"] == "all training text"
     assert part.facts["tokenizer_learnt_from"] in ("one piece in 4", "one piece in 5")
@@ -305,18 +307,21 @@ def test_verify_finds_a_flipped_bit() -> None:
     assert packing.verify(data) == [f"{path}: not the bytes that were written"]
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def disk_is_full(tokenizer: Any, texts: Any, path: Path) -> dict[str, int]:
+def test_a_full_disk_leaves_what_was_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_is_full(used: Any, path: Path, split: str) -> list[dict[str, int]]:
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     corpus = write(TEXTS)
     with monkeypatch.context() as patch:
-        patch.setattr(packing, "_write_tokens", disk_is_full)
+        patch.setattr(packing, "_write_split", disk_is_full)
         with pytest.raises(RunFailed, match=r"No space left on device .*ACTBENCH_CACHE"):
             pack(corpus)
-    assert [path.suffix for path in (tmp_path / "cache" / "tokens").iterdir()] == [".lock"]
+    folder = tmp_path / "cache" / "tokens"
+    assert {path.suffix for path in folder.iterdir()} == {".lock", ".work"}
+    monkeypatch.setattr(documents, "read_file", lambda *_: pytest.fail("read again"))
     assert len(pack(corpus).train) > 0
+    assert {path.suffix for path in folder.iterdir()} == {".lock", ""}
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
@@ -333,7 +338,7 @@ def test_two_processes_pack_once_between_them(tmp_path: Path) -> None:
     place = pack(corpus).tokenizer_file.parent
     place.rename(tmp_path / "aside")
     code = (
-        "from actbench.data.packing import *;"
+        "from actbench.config.schema import *; from actbench.data.packing import prepare;"
         f"prepare(FilesCorpus(**{corpus.model_dump()}), TokenizerSection(**{BYTE_BPE.model_dump()}),"
         f"{FRACTION}, lambda line: print(line, flush=True))"
     )

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from actbench import __version__
-from actbench.cli import activations, bench, evaluate, finetune, plot, pretrain, recipe, runs, study
+from actbench.cli import activations, bench, data, evaluate, finetune, plot, pretrain, recipe, runs, study
 from actbench.errors import ActbenchError
 from actbench.training.allocator import keep_freed_memory
 
@@ -25,6 +25,7 @@ app.add_typer(finetune.app, name="finetune")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(plot.app, name="plot")
 app.add_typer(activations.app, name="activations")
+app.add_typer(data.app, name="data")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(runs.app, name="runs")
 app.add_typer(study.app, name="study")

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from actbench.config.yaml_source import Source
 from actbench.errors import Problem
 
+TAGS = ("family", "source", "finetune", "eval")  # the keys that say which of a union's sections it is
+
 # Keys of former versions, and what says the same now.
 FORMER = {"model.pooler_activation": "say it as model.activation_overrides: [{slot: pooler, name: ...}]"}
 
@@ -52,9 +54,13 @@ def _data_path(loc: tuple[int | str, ...], data: Any, *, ends_in_key: bool) -> l
     `ends_in_key`: the last part is a key even where the data lack it.
     """
     path: list[str] = []
+    tagged = False
     for i, part in enumerate(loc):
+        if not tagged and isinstance(data, dict) and part in [data.get(tag) for tag in TAGS]:
+            tagged = True  # it comes first, and may be called as a key is: corpus.files
+            continue
         if _holds(data, part):
-            data = data[part]
+            data, tagged = data[part], False
         elif i < len(loc) - 1 or not isinstance(data, dict) or not ends_in_key:
             continue  # a union tag
         path.append(str(part))
@@ -111,7 +117,7 @@ def _section_at(model: type[BaseModel], path: list[str], data: Any) -> type[Base
 def _pick(candidates: list[type[BaseModel]], data: Any) -> type[BaseModel] | None:
     """Of a tagged union's members, the one whose literal tag the data carries."""
     for candidate in candidates:
-        for tag in ("family", "source", "finetune", "eval"):
+        for tag in TAGS:
             field = candidate.model_fields.get(tag)
             if field and isinstance(data, dict) and data.get(tag) in get_args(field.annotation):
                 return candidate
@@ -122,14 +128,14 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     origin = get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif origin in (Union, types.UnionType, Annotated, list, tuple):
+    elif origin in (Union, types.UnionType, Annotated, list, tuple, dict):
         for arg in get_args(annotation):
             yield from _models(arg)
 
 
 def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every dotted key of the schema, each union member's included."""
+    """Every dotted key of the schema, each union member's included, but those within lists and named things."""
     for name, field in model.model_fields.items():
         yield f"{prefix}{name}"
-        for section in _models(field.annotation):
+        for section in _models(field.annotation) if get_origin(field.annotation) not in (list, dict) else ():
             yield from _all_keys(section, f"{prefix}{name}.")

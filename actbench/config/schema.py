@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, Strict, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, Strict, model_serializer, model_validator
 
 from actbench.activations import canonical
 from actbench.config.activation import (
@@ -112,6 +112,7 @@ class FilesCorpus(Section):
     source: Literal["files"]
     files: Annotated[list[str], Field(min_length=1)]  # paths or globs, relative to the working folder
     text_field: str = "text"
+    max_tokens: Positive | None = None  # training tokens, with whose last document reading ends
 
 
 class HubCorpus(Section):
@@ -125,9 +126,42 @@ class HubCorpus(Section):
     text_field: str = "text"
     streaming: bool = True
     max_documents: Positive | None = None
+    max_tokens: Positive | None = None  # training tokens, with whose last document reading ends
 
 
-Corpus = Annotated[BuiltinCorpus | FilesCorpus | HubCorpus, Field(discriminator="source")]
+SetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")]
+PlainCorpus = Annotated[BuiltinCorpus | FilesCorpus | HubCorpus, Field(discriminator="source")]
+
+
+class BuiltinPart(BuiltinCorpus):
+    """The built-in corpus as a part of a mixture."""
+
+    weight: PositiveFloat
+
+
+class FilesPart(FilesCorpus):
+    """Text files as a part of a mixture."""
+
+    weight: PositiveFloat
+
+
+class HubPart(HubCorpus):
+    """A data set of the hub as a part of a mixture."""
+
+    weight: PositiveFloat
+
+
+MixturePart = Annotated[BuiltinPart | FilesPart | HubPart, Field(discriminator="source")]
+
+
+class MixtureCorpus(Section):
+    """Several corpora. Of all training tokens, each has the share that its weight has of all weights."""
+
+    source: Literal["mixture"]
+    parts: Annotated[list[MixturePart], Field(min_length=2)]
+
+
+Corpus = Annotated[BuiltinCorpus | FilesCorpus | HubCorpus | MixtureCorpus, Field(discriminator="source")]
 
 
 class TokenizerSection(Section):
@@ -156,6 +190,7 @@ class BatchSection(Section):
     sequences: Positive = 64
     length: Annotated[int, Field(ge=8)] = 128
     accumulate: Positive = 1
+    separate_documents: bool = False  # a token attends to its own document's alone; GPT only
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> BatchSection:
@@ -201,12 +236,21 @@ class ScheduleSection(Section):
     final_fraction: Fraction = 0.0
 
 
+def _files(said: Any) -> Any:
+    """A list of files stands for a corpus of them."""
+    return {"source": "files", "files": said} if isinstance(said, list) else said
+
+
 class ValidationSection(Section):
-    """Held-out documents, chosen by a hash of their text, and how often and on how much of them to validate."""
+    """Held-out documents, chosen by a hash of their text, and how often and on how much of them to validate.
+
+    `sets` are other texts by name, each a list of files or a corpus, validated at the same steps on as many sequences.
+    """
 
     fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     sequences: Positive = 512
     every_steps: Positive = 100
+    sets: dict[SetName, Annotated[PlainCorpus, BeforeValidator(_files)]] = Field(default_factory=dict)
 
 
 class CheckpointSection(Section):
@@ -293,6 +337,12 @@ class Recipe(Section):
             raise ValueError(f"hardware: {processes} processes cannot share {shared} equally")
         return self
 
+    @model_validator(mode="after")
+    def _documents_can_be_told_apart(self) -> Recipe:
+        if self.batch.separate_documents and self.model.family != "gpt":
+            raise ValueError("batch.separate_documents needs a GPT: between a BERT's documents stands no token")
+        return self
+
     @property
     def tokens_per_step(self) -> int:
         """Tokens in one optimiser step."""
@@ -310,9 +360,16 @@ class Recipe(Section):
 
         A key that a later version adds therefore changes no identity. Paths are left out: the hashes of the text, the
         tokenizer and the activation's code stand for what they lead to. Activations and how they learn are given slot
-        by slot, however the recipe says it.
+        by slot, however the recipe says it. So do the hashes of validation sets, which decide what is recorded.
         """
-        without = {"name": True, "logging": True, "corpus": {"files"}, "tokenizer": {"file"}, "hardware": set(SPREAD)}
+        without: dict[str, Any] = {
+            "name": True,
+            "logging": True,
+            "hardware": set(SPREAD),
+            "corpus": {"files": True, "parts": {"__all__": {"files"}}},
+            "tokenizer": {"file"},
+            "validation": {"sets"},
+        }
         data = self.model_dump(mode="json", exclude_defaults=True, exclude=without)
         if not data.get("hardware"):
             data.pop("hardware", None)

@@ -1,7 +1,7 @@
 """Packed tokens as batches: sample, order and masks are a pure function of (seed, epoch, sample).
 
 The state of a stream is one integer, the number of batches given out; (epoch, index) follow from it, so resuming
-seeks and never replays.
+seeks and never replays. Of a mixture the part follows from it too (mixture.py).
 
 Shapes: B batch, T sequence length, M masked positions a sequence.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from actbench.data.keys import keyed_generator
 from actbench.data.masking import Masking
+from actbench.data.mixture import Order, Shuffled
 from actbench.errors import BadInput, Problem
 
 Batch = dict[str, Tensor]
@@ -72,10 +73,15 @@ class MaskedSequences:
 
 @dataclass(frozen=True)
 class CausalSequences:
-    """Each token predicts the next: {"tokens" (B, T), "targets" (B, T)}."""
+    """Each token predicts the next: {"tokens" (B, T), "targets" (B, T)}.
+
+    With a `separator`, the token between documents, there is "documents" (B, T) too: the number of each token's
+    document within its sequence. A separator counts to the document after it, whose first token it predicts.
+    """
 
     tokens: np.ndarray
     length: int
+    separator: int | None = None
 
     def __len__(self) -> int:
         return max(0, len(self.tokens) - 1) // self.length
@@ -84,16 +90,42 @@ class CausalSequences:
         """The batch of those samples; nothing in it is random."""
         rows = [self.tokens[s * self.length : (s + 1) * self.length + 1] for s in samples]
         window = torch.from_numpy(np.stack(rows).astype(np.int64))
-        return {"tokens": window[:, :-1].contiguous(), "targets": window[:, 1:].contiguous()}
+        batch = {"tokens": window[:, :-1].contiguous(), "targets": window[:, 1:].contiguous()}
+        if self.separator is not None:
+            batch["documents"] = (batch["tokens"] == self.separator).cumsum(1)
+        return batch
+
+
+class JoinedSequences:
+    """The sequences of several parts, one part after the other; of each the first `lengths`, or all."""
+
+    def __init__(self, parts: Sequence[Sequences], lengths: Sequence[int] | None = None):
+        self.parts = parts
+        self.lengths = [len(part) for part in parts] if lengths is None else list(lengths)
+        self._firsts = np.cumsum([0, *self.lengths])
+
+    def __len__(self) -> int:
+        return int(self._firsts[-1])
+
+    def batch(self, samples: np.ndarray, keys: Sequence[tuple[object, ...]]) -> Batch:
+        """The batch of those samples."""
+        owners = np.searchsorted(self._firsts, samples, side="right") - 1
+        places = [np.flatnonzero(owners == number) for number in np.unique(owners)]
+        batches = [
+            self.parts[number].batch(samples[at] - self._firsts[number], [keys[i] for i in at.tolist()])
+            for number, at in zip(np.unique(owners).tolist(), places, strict=True)
+        ]
+        back = torch.from_numpy(np.argsort(np.concatenate(places)))
+        return {name: torch.cat([batch[name] for batch in batches])[back] for name in batches[0]}
 
 
 class TrainingStream:
-    """Batches without end. Batch number p holds samples p*B .. p*B + B - 1 of all epochs' orders laid end to end.
+    """Batches without end. Batch number p holds samples p*B .. p*B + B - 1 of an order: all epochs' laid end to end.
 
     `take_part` has it give only the rows of one of several equal parts of each batch.
     """
 
-    def __init__(self, sequences: Sequences, batch_size: int, seed: int):
+    def __init__(self, sequences: Sequences, batch_size: int, seed: int, order: Order | None = None):
         if len(sequences) < batch_size:
             raise BadInput(
                 Problem(
@@ -103,8 +135,8 @@ class TrainingStream:
             )
         self.sequences, self.batch_size, self.seed = sequences, batch_size, seed
         self.position = 0  # batches already given out, or skipped by a resume
+        self.order = order or Shuffled(len(sequences), seed)
         self._part, self._rows = 0, batch_size
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def take_part(self, part: int, parts: int) -> None:
         """From now on, of each batch the rows of part number `part` of `parts`, which must divide the batch."""
@@ -119,16 +151,9 @@ class TrainingStream:
     def batch(self, position: int) -> Batch:
         """Batch number `position`, whatever was asked for before."""
         first = position * self.batch_size + self._part * self._rows
-        places = [divmod(i, len(self.sequences)) for i in range(first, first + self._rows)]
-        samples = np.array([self._epoch_order(epoch)[index] for epoch, index in places])
-        keys = [(self.seed, epoch, sample) for (epoch, _), sample in zip(places, samples, strict=True)]
-        return self.sequences.batch(samples, keys)
-
-    def _epoch_order(self, epoch: int) -> np.ndarray:
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = keyed_generator("order", self.seed, epoch).permutation(len(self.sequences))
-        return self._order
+        places = [self.order.at(place) for place in range(first, first + self._rows)]
+        samples = np.array([sample for _, sample in places])
+        return self.sequences.batch(samples, [(self.seed, epoch, sample) for epoch, sample in places])
 
 
 def fixed_batches(sequences: Sequences, batch_size: int, limit: int | None = None) -> Iterator[Batch]:

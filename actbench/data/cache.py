@@ -2,7 +2,8 @@
 
 An entry is a folder named by a hash of everything that decides its content. It is built beside its place and
 renamed; its `meta.json`, written last, names every file with its size and sha256. A folder without one, or
-whose files have other sizes, is rebuilt.
+whose files have other sizes, is rebuilt. What a build keeps in `work_folder`, to go on from if it is stopped, stays
+until the entry is whole.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from actbench.errors import RunFailed
+from actbench.errors import BadInput, Problem, RunFailed
 
 FORMAT = 1
 META = "meta.json"
@@ -28,11 +29,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """A whole entry: its folder, its facts (JSON data), and the size and sha256 of each file."""
+    """A whole entry: its folder, its facts (JSON data), and the size and sha256 of each file.
+
+    what: how messages call it. built: it was made just now, not found.
+    """
 
     folder: Path
     facts: dict[str, Any]
     files: dict[str, dict[str, Any]]
+    what: str = ""
+    built: bool = False
 
 
 def root() -> Path:
@@ -47,7 +53,7 @@ def fetch(kind: str, key: str, build: Callable[[Path], dict[str, Any]], say: Say
     """The entry `kind`/`key`, built by `build(folder) -> facts` where the cache has none.
 
     `what` is how messages call it. Raises RunFailed when the cache cannot be written; errors of `build` pass
-    through, and either way nothing half-written stays.
+    through, and either way no half-written entry stays.
     """
     place = root() / kind / key
     entry, reason = _open(place)
@@ -76,12 +82,12 @@ def _build_locked(place: Path, build: Callable[[Path], dict[str, Any]], say: Say
             say(f"{what}: found in the cache ({place})")
             return entry
         say(f"{what}: packing ({reason})")
-        return _build(place, build)
+        return _build(place, build, what)
     finally:
         lock.release()
 
 
-def _build(place: Path, build: Callable[[Path], dict[str, Any]]) -> Entry:
+def _build(place: Path, build: Callable[[Path], dict[str, Any]], what: str) -> Entry:
     """Builds beside `place` and renames. The lock is held, so what lies there is a dead process's."""
     folder = place.with_suffix(".building")
     shutil.rmtree(folder, ignore_errors=True)
@@ -92,7 +98,7 @@ def _build(place: Path, build: Callable[[Path], dict[str, Any]]) -> Entry:
         for path in sorted(folder.iterdir()):
             _sync(path)
             files[path.name] = _describe(path)
-        meta = json.dumps({"format": FORMAT, "files": files, "facts": facts}, indent=1)
+        meta = json.dumps({"format": FORMAT, "what": what, "files": files, "facts": facts}, indent=1)
         (folder / META).write_text(meta + "\n", encoding="utf-8")
         _sync(folder / META)
         _sync(folder)
@@ -101,9 +107,15 @@ def _build(place: Path, build: Callable[[Path], dict[str, Any]]) -> Entry:
         place.unlink(missing_ok=True)
         folder.rename(place)
         _sync(place.parent)
+        shutil.rmtree(work_folder(folder), ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Entry(place, facts, files)
+    return Entry(place, facts, files, what, built=True)
+
+
+def work_folder(folder: Path) -> Path:
+    """Where the build of an entry in `folder` may keep what is finished of it; the build makes it."""
+    return folder.with_suffix(".work")
 
 
 def verify(entry: Entry) -> list[str]:
@@ -123,6 +135,37 @@ def open_entry(kind: str, key: str) -> Entry | None:
     return _open(root() / kind / key)[0]
 
 
+def places() -> list[Path]:
+    """Where entries are, whole or not, sorted: folders of a kind that `open_entry` may find."""
+    found = [path for path in root().glob("*/*") if path.is_dir()]
+    return sorted({path.with_suffix("") for path in found})
+
+
+def size_bytes(place: Path) -> int:
+    """What is stored of an entry, with what is kept to go on from."""
+    return sum(file.stat().st_size for part in _parts(place) for file in part.rglob("*") if file.is_file())
+
+
+def remove(place: Path) -> int:
+    """Removes an entry, whole or not, and returns its size in bytes. Raises BadInput while it is being built."""
+    lock = FileLock(place.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BadInput(Problem("is being packed by another process", str(place))) from None
+    try:
+        size = size_bytes(place)
+        for part in _parts(place):
+            shutil.rmtree(part)
+    finally:
+        lock.release()
+    return size
+
+
+def _parts(place: Path) -> list[Path]:
+    return [part for part in (place, place.with_suffix(".building"), work_folder(place)) if part.is_dir()]
+
+
 def write_note(path: Path, text: str) -> None:
     """Writes a small file whole or not at all; as it saves work only, failing to is no error."""
     with contextlib.suppress(OSError):
@@ -140,7 +183,7 @@ def _open(place: Path) -> tuple[Entry | None, str]:
         meta = json.loads((place / META).read_text(encoding="utf-8"))
         if meta["format"] != FORMAT:
             return None, "the cache entry has another format"
-        entry = Entry(place, meta["facts"], meta["files"])
+        entry = Entry(place, meta["facts"], meta["files"], meta.get("what", ""))
         whole = all((place / name).stat().st_size == file["bytes"] for name, file in entry.files.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None, "the cache entry is damaged"

@@ -14,6 +14,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -26,15 +27,19 @@ PART_BYTES = 1 << 20
 
 
 class Part(NamedTuple):
-    """A stretch of a document's text, so that none need be in memory as a whole; `ends` marks its last one."""
+    """A stretch of a document's text, so that none need be in memory as a whole; `ends` marks its last one.
+
+    With that one, `place` is JSON data from which the source goes on after the document.
+    """
 
     text: str
     ends: bool
+    place: Any = None
 
 
-def whole(documents: Iterable[str]) -> Iterator[Part]:
-    """Documents of one part each."""
-    return (Part(document, True) for document in documents)
+def whole(documents: Iterable[str], done: int | None = None) -> Iterator[Part]:
+    """Documents of one part each, without the first `done`; a place is a number of documents."""
+    return (Part(document, True, number) for number, document in islice(enumerate(documents, start=1), done, None))
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,14 @@ class Source:
     name: how messages call it.
     key: JSON data; equal keys mean equal documents in equal order.
     facts: JSON data for the manifest.
-    parts: starts from the first document; raises BadInput naming a fault's place.
+    parts: starts from the first document, or goes on from the place of a former part; raises BadInput naming a
+        fault's place.
     """
 
     name: str
     key: dict[str, Any]
     facts: dict[str, Any]
-    parts: Callable[[], Iterator[Part]]
+    parts: Callable[..., Iterator[Part]]
 
     def read(self) -> Iterator[str]:
         """The documents as wholes, from the first. Raises as `parts`."""
@@ -79,9 +85,11 @@ def files_source(patterns: list[str], text_field: str) -> Source:
     listed = [{"path": str(path), "sha256": sha} for path, sha in zip(paths, hashes, strict=True)]
     facts = {"source": "files", "files": listed, "text_field": text_field}
 
-    def parts() -> Iterator[Part]:
-        for path in paths:
-            yield from read_file(path, text_field)
+    def parts(place: tuple[int, int] = (0, 0)) -> Iterator[Part]:
+        first, done = place
+        for number, path in enumerate(paths[first:], start=first):
+            for part in read_file(path, text_field, done if number == first else 0):
+                yield Part(part.text, part.ends, (number, part.place))
 
     name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     return Source(name, key, facts, parts)
@@ -140,21 +148,21 @@ def file_sha256(path: Path) -> str:
     return digest
 
 
-def read_file(path: Path, text_field: str) -> Iterator[Part]:
+def read_file(path: Path, text_field: str, done: int = 0) -> Iterator[Part]:
     """The documents of one file: a .txt or .tokens is one, so is a line of .jsonl or a row of .parquet, but for nulls.
 
-    Raises BadInput naming the file, and the line where there are lines.
+    The first `done` documents are left out. Raises BadInput naming the file, and the line where there are lines.
     """
     suffix = _suffix(path)
     try:
         if suffix == ".parquet":
-            yield from whole(_parquet_rows(path, text_field))
+            yield from whole(_parquet_rows(path, text_field), done)
             return
         with cast(BinaryIO, gzip.open(path)) if suffix.endswith(".gz") else path.open("rb") as file:
-            if suffix in PLAIN_TEXT:
+            if suffix not in PLAIN_TEXT:
+                yield from whole(_json_lines(file, path, text_field), done)
+            elif not done:
                 yield from _plain_text(file, path)
-            else:
-                yield from whole(_json_lines(file, path, text_field))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(Problem(f"not a whole gzip file: {error}", str(path))) from None
     except OSError as error:
@@ -170,7 +178,7 @@ def _plain_text(file: BinaryIO, path: Path) -> Iterator[Part]:
         if number == 1:
             text = text.removeprefix("\ufeff")
         number += len(lines)
-    yield Part(text, True)
+    yield Part(text, True, 1)
 
 
 def _json_lines(file: Iterable[bytes], path: Path, text_field: str) -> Iterator[str]:

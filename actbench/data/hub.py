@@ -6,15 +6,17 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from actbench.config.schema import HubCorpus
 from actbench.data import cache
-from actbench.data.documents import Source, text_of, whole
-from actbench.errors import BadInput, Problem
+from actbench.data.documents import Part, Source, text_of
+from actbench.errors import BadInput, Problem, RunFailed
 
 TIMEOUT_S = 10.0
+STATE_EVERY = 1000  # rows: to ask the stream where it is takes longer than to read a row
 _COMMIT = re.compile(r"[0-9a-f]{40}$")
 _NO_CONNECTION = {
     "OfflineModeIsEnabled",
@@ -23,6 +25,8 @@ _NO_CONNECTION = {
     "TimeoutException",
     "TimeoutError",
 }
+# What reading raises midway, once the libraries have tried again as often as they do.
+_LOST = _NO_CONNECTION | {"TransportError", "ClientError", "HfHubHTTPError", "IncompleteRead", "FSTimeoutError"}
 _INSTEAD = "check the name and the connection, or use corpus.source: files or builtin"
 _OFFLINE_INSTEAD = "HF_HUB_OFFLINE=1 reads a downloaded copy; or use corpus.source: files or builtin"
 
@@ -33,9 +37,9 @@ def hub_source(corpus: HubCorpus, say: Callable[[str], None]) -> Source:
     Raises BadInput when the data set cannot be found or reached and no earlier answer is remembered.
     """
     commit = _commit(corpus, say)
-    key = corpus.model_dump(mode="json", exclude={"streaming"}) | {"revision": commit}
+    key = corpus.model_dump(mode="json", exclude={"streaming", "max_tokens", "weight"}) | {"revision": commit}
     facts = key | {"revision_asked": corpus.revision}
-    return Source(corpus.dataset, key, facts, lambda: whole(_read(corpus, commit)))
+    return Source(corpus.dataset, key, facts, partial(_parts, corpus, commit))
 
 
 def _commit(corpus: HubCorpus, say: Callable[[str], None]) -> str:
@@ -60,21 +64,36 @@ def _commit(corpus: HubCorpus, say: Callable[[str], None]) -> str:
     return str(commit)
 
 
-def _read(corpus: HubCorpus, commit: str) -> Iterator[str]:
+def _parts(corpus: HubCorpus, commit: str, place: Any = None) -> Iterator[Part]:
+    """The documents. A place is the rows read so far, a state of the stream, and the rows read since that one.
+
+    Raises BadInput when the data set cannot be read, RunFailed when the connection is lost on the way.
+    """
+    done, state, since = place or (0, None, 0)
     try:
-        for number, row in enumerate(itertools.islice(_rows(corpus, commit), corpus.max_documents), start=1):
-            document = text_of(row, corpus.text_field, f"{corpus.dataset}: row {number}")
+        rows = _rows(corpus, commit)
+        if state is not None:
+            rows.load_state_dict(state)
+        last = None if corpus.max_documents is None else since + corpus.max_documents - done
+        for row in itertools.islice(rows, since, last):
+            done, since = done + 1, since + 1
+            if since == STATE_EVERY:
+                state, since = rows.state_dict(), 0
+            document = text_of(row, corpus.text_field, f"{corpus.dataset}: row {done}")
             if document is not None:
-                yield document
+                yield Part(document, True, (done, state, since))
     except BadInput:
         raise
     except Exception as error:
         # As above; a data set's own reader may raise anything besides.
+        if done and _names(error) & _LOST:
+            what = f"the connection was lost after {done:,} rows: {_first_line(error)}"
+            raise RunFailed(f"{corpus.dataset}: {what} (the same command goes on from there)") from error
         raise _unusable(corpus, error) from error
 
 
-def _rows(corpus: HubCorpus, commit: str) -> Iterable[dict[str, Any]]:
-    """The split's rows: streamed, or from the copy that `datasets` keeps (all there is when offline)."""
+def _rows(corpus: HubCorpus, commit: str) -> Any:
+    """The split's rows, an IterableDataset: streamed, or from the copy that `datasets` keeps (all there is offline)."""
     import datasets
 
     offline = bool(datasets.config.HF_HUB_OFFLINE)
@@ -84,13 +103,10 @@ def _rows(corpus: HubCorpus, commit: str) -> Iterable[dict[str, Any]]:
     if builder.hash != commit:  # without a connection `datasets` takes the newest copy it has, of any commit
         what = f"the copy on this machine is not of commit {commit[:12]}"
         raise BadInput(Problem(what, corpus.dataset, "corpus.revision", "connect once to read it"))
-    rows: Iterable[dict[str, Any]]
     if corpus.streaming and not offline:
-        rows = builder.as_streaming_dataset(split=corpus.split)
-    else:
-        builder.download_and_prepare()
-        rows = builder.as_dataset(split=corpus.split)
-    return rows
+        return builder.as_streaming_dataset(split=corpus.split)
+    builder.download_and_prepare()
+    return builder.as_dataset(split=corpus.split).to_iterable_dataset()
 
 
 def _ask(corpus: HubCorpus, revision: str | None) -> str | None:
@@ -102,8 +118,7 @@ def _ask(corpus: HubCorpus, revision: str | None) -> str | None:
 
 def _unusable(corpus: HubCorpus, error: Exception) -> BadInput:
     """One message for all that can go wrong between here and the data set's rows."""
-    names = {cls.__name__ for cls in type(error).__mro__}
-    hint = _INSTEAD
+    names, hint = _names(error), _INSTEAD
     if names & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
         what = "not found on the hub, or private"
     elif "RevisionNotFoundError" in names:
@@ -111,6 +126,13 @@ def _unusable(corpus: HubCorpus, error: Exception) -> BadInput:
     elif names & _NO_CONNECTION:
         what, hint = "the hub cannot be reached: offline", _OFFLINE_INSTEAD
     else:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        what = f"cannot be read: {first_line[:300]}"
+        what = f"cannot be read: {_first_line(error)}"
     return BadInput(Problem(what, corpus.dataset, "corpus.dataset", hint))
+
+
+def _names(error: Exception) -> set[str]:
+    return {cls.__name__ for cls in type(error).__mro__}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -2,21 +2,19 @@
 
 A document is held out when a hash of its text says so, whatever stands around it. The tokenizer is trained on
 the training documents alone. Neither the corpus nor a long document is ever in memory as a whole: they are copied
-to scratch files while they are counted, and read from there by the tokenizer's trainer and by the packing. The trainer
-keeps every different word, so of a large corpus it reads pieces from all over, LEARNT_BYTES of them.
+to scratch files, a shard after the other (shards.py), and read from there by the tokenizer's trainer and by the
+processes that tokenise (tokenising.py). What is stopped goes on from its finished shards. The parts of a mixture are
+packed one after the other, whatever their weights: batches choose among them (mixture.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +22,19 @@ import numpy as np
 import tokenizers
 from tokenizers import Tokenizer
 
-from actbench.config.schema import Corpus, FilesCorpus, HubCorpus, TokenizerSection
-from actbench.data import builtin, cache, documents
+from actbench.config.schema import Corpus, TokenizerSection
+from actbench.data import cache, documents
 from actbench.data import tokenizer as tokenizing
-from actbench.data.documents import Part
-from actbench.data.splitting import Split, split
-from actbench.data.words import WordEncoder, encoder
+from actbench.data.portions import LEARNT_BYTES, Portion, Used, Watch, learn, open_source, portions, use
+from actbench.data.shards import Shards
+from actbench.data.tokenising import Packer, token_type
 from actbench.errors import BadInput, Problem
 
 FORMAT = 1  # raise with every change that alters the tokens of an unchanged corpus
 TOKENIZER_FILE = "tokenizer.json"
 SPLITS = ("train", "validation")
-LEARNT_BYTES = 64 << 20  # about as much text as a tokenizer is learnt from
 
 Say = Callable[[str], None]
-
-_BATCH_CHARACTERS = 1 << 20
-_PIECE_CHARACTERS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,9 @@ class TokenData:
         Byte-level BPE puts the end-of-text token after each document; WordPiece puts nothing between them.
     tokenizer_file: the tokenizer.json in the cache.
     hash: sha256 over everything that decides the tokens.
-    facts: JSON data for the manifest; `splits` holds each split's documents, characters, UTF-8 bytes, tokens.
+    facts: JSON data for the manifest; `splits` holds each split's documents, characters, UTF-8 bytes, tokens. Of a
+        mixture, `parts` holds the weight of each part (all together 1) and its splits, which follow one another.
+    built: it was packed just now, not found.
     """
 
     train: np.ndarray
@@ -59,31 +55,64 @@ class TokenData:
     tokenizer_file: Path
     hash: str
     facts: dict[str, Any]
+    built: bool
 
 
-def prepare(corpus: Corpus, tokenizer: TokenizerSection, validation_fraction: float, say: Say) -> TokenData:
-    """The corpus' tokens, from the cache or packed now; `say` is told which and why.
+def prepare(
+    corpus: Corpus,
+    tokenizer: TokenizerSection,
+    validation_fraction: float,
+    say: Say,
+    jobs: int = 1,
+    watch: Watch | None = None,
+) -> TokenData:
+    """The corpus' tokens, from the cache or packed now; `say` is told which and why, `watch` how it gets on.
 
-    Raises BadInput when the corpus or tokenizer cannot be used, RunFailed when the cache cannot be written.
+    The number of processes, `jobs`, changes nothing but the time. Raises BadInput when the corpus or tokenizer cannot
+    be used, RunFailed when the cache cannot be written, a process dies or a connection is lost.
     """
-    source = open_source(corpus, say)
+    own = portions(corpus, say)
     loaded = _load(tokenizer) if tokenizer.file is not None else None
-    key = _sha256_of_json(
-        {
-            "format": FORMAT,
-            "source": source.key,
-            "tokenizer": _sha256(loaded.to_str()) if loaded else [tokenizer.model_dump(mode="json"), LEARNT_BYTES],
-            "library": tokenizers.__version__,
-            "validation_fraction": validation_fraction,
-        }
-    )
-    build = partial(_pack, source, tokenizer, loaded, validation_fraction, say)
-    entry = cache.fetch("tokens", key[:32], build, say, f"tokens of {source.name}")
-    # The entry may have been packed from the same text elsewhere: where it was read from is told anew.
-    facts = entry.facts | {"corpus": source.facts}
+    name = " + ".join(portion.source.name for portion in own)
+    key = {
+        "format": FORMAT,
+        **_key(own, weighted=loaded is None),
+        "tokenizer": _sha256(loaded.to_str()) if loaded else [tokenizer.model_dump(mode="json"), LEARNT_BYTES],
+        "library": tokenizers.__version__,
+        "validation_fraction": validation_fraction,
+    }
+    build = partial(_pack, own, name, tokenizer, loaded, validation_fraction, say, jobs, watch)
+    entry = cache.fetch("tokens", _sha256_of_json(key)[:32], partial(_restartable, build), say, f"tokens of {name}")
+    facts = entry.facts | _read_from(own)
     dtype = np.dtype(facts["dtype"])
     train, validation = (np.memmap(entry.folder / f"{split}.bin", dtype=dtype, mode="r") for split in SPLITS)
-    return TokenData(train, validation, entry.folder / TOKENIZER_FILE, facts["hash"], facts)
+    return TokenData(train, validation, entry.folder / TOKENIZER_FILE, facts["hash"], facts, entry.built)
+
+
+def prepare_text(corpus: Corpus, tokenizer_file: Path, say: Say) -> tuple[np.ndarray, dict[str, Any]]:
+    """All of a corpus' documents as tokens of a ready tokenizer, 1-D and memory-mapped, and facts with their `hash`.
+
+    Raises as `prepare`.
+    """
+    own, loaded = portions(corpus, say), tokenizing.load(tokenizer_file)
+    name = " + ".join(portion.source.name for portion in own)
+    decides = {"format": FORMAT, **_key(own, weighted=False), "tokenizer_sha256": _sha256(loaded.to_str())}
+    key = _sha256_of_json({**decides, "library": tokenizers.__version__})
+
+    def build(folder: Path) -> dict[str, Any]:
+        work = cache.work_folder(folder)
+        used = [use(portion, _shards(work, i, portion), loaded, None, 1, None) for i, portion in enumerate(own)]
+        with (folder / "text.bin").open("wb") as file:
+            tallies = [one.write(file, held_out=False) for one in used]
+        tally = _total(tallies)
+        if not tally["tokens"]:
+            raise BadInput(Problem("holds no text", name))
+        text_sha256 = _sha256_of_json([one.sha256() for one in used])
+        said = {"text_sha256": text_sha256, "tokenizer_sha256": decides["tokenizer_sha256"]}
+        return {"hash": _sha256_of_json(said), **said, "dtype": token_type(loaded).name, **tally}
+
+    entry = cache.fetch("texts", key[:32], partial(_restartable, build), say, f"tokens of {name}")
+    return np.memmap(entry.folder / "text.bin", np.dtype(entry.facts["dtype"]), "r"), entry.facts | _read_from(own)
 
 
 def verify(data: TokenData) -> list[str]:
@@ -95,22 +124,9 @@ def verify(data: TokenData) -> list[str]:
 
 def pack_texts(tokenizer_file: Path, texts: Iterable[str]) -> np.ndarray:
     """The documents' tokens, 1-D in memory, with the same separators and types as `prepare` writes."""
-    tokenizer = tokenizing.load(tokenizer_file)
-    return np.concatenate([np.empty(0, _dtype(tokenizer)), *_token_chunks(tokenizer, documents.whole(texts))])
-
-
-def open_source(corpus: Corpus, say: Say) -> documents.Source:
-    """What a recipe's corpus section names. Raises BadInput when it cannot be found."""
-    if isinstance(corpus, FilesCorpus):
-        return documents.files_source(corpus.files, corpus.text_field)
-    if isinstance(corpus, HubCorpus):
-        from actbench.data.hub import hub_source
-
-        return hub_source(corpus, say)
-    versions = {"source": "builtin", "versions": builtin.versions()}
-    return documents.Source(
-        "the builtin corpus", versions, versions, lambda: documents.whole(builtin.cached_documents(say))
-    )
+    packer = Packer(tokenizing.load(tokenizer_file))
+    chunks = (np.frombuffer(chunk, packer.dtype) for chunk, _ in packer.chunks(documents.whole(texts)))
+    return np.concatenate([np.empty(0, packer.dtype), *chunks])
 
 
 def _load(settings: TokenizerSection) -> Tokenizer:
@@ -120,126 +136,101 @@ def _load(settings: TokenizerSection) -> Tokenizer:
     return tokenizer
 
 
+def _key(own: list[Portion], *, weighted: bool) -> dict[str, Any]:
+    """What decides the text, and with `weighted` how much of each part a tokenizer is learnt from."""
+    if len(own) == 1:
+        bound = {} if own[0].max_tokens is None else {"max_tokens": own[0].max_tokens}
+        return {"source": own[0].source.key, **bound}
+    return {"parts": [[one.source.key, one.max_tokens, one.weight if weighted else None] for one in own]}
+
+
+def _read_from(own: list[Portion]) -> dict[str, Any]:
+    """An entry may have been packed from the same text elsewhere: where it was read from is told anew."""
+    if len(own) == 1:
+        return {"corpus": own[0].source.facts}
+    return {"corpus": {"source": "mixture", "parts": [one.source.facts | {"weight": one.weight} for one in own]}}
+
+
+def _shards(work: Path, number: int, portion: Portion) -> Shards:
+    return Shards(portion.source, work / f"part-{number}")
+
+
+def _restartable(build: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """Builds; where that fails before anything is finished, nothing is left."""
+    work = cache.work_folder(folder)
+    try:
+        return build(folder)
+    except BaseException:
+        if next(work.rglob("*.json"), None) is None:
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
 def _pack(
-    source: documents.Source,
+    own: list[Portion],
+    name: str,
     settings: TokenizerSection,
     loaded: Tokenizer | None,
     fraction: float,
     say: Say,
+    jobs: int,
+    watch: Watch | None,
     folder: Path,
 ) -> dict[str, Any]:
     """Fills a cache entry's folder and returns its facts."""
-    scratch = folder / "scratch"
-    corpus = split(source.parts(), fraction, scratch)
-    every = max(1, math.ceil(corpus.train.bytes / LEARNT_BYTES))
-    tokenizer = loaded or tokenizing.train(settings, _Pieces(corpus.train, every))
+
+    work = cache.work_folder(folder)
+    shards = [_shards(work, number, portion) for number, portion in enumerate(own)]
+    tokenizer, learnt_from = (loaded, None) if loaded else learn(settings, own, shards, fraction, work, watch)
     text = tokenizer.to_str()
     (folder / TOKENIZER_FILE).write_text(text, encoding="utf-8")
-    splits = {
-        "train": _write_tokens(tokenizer, corpus.train, folder / "train.bin"),
-        "validation": _write_tokens(tokenizer, corpus.validation, folder / "validation.bin"),
-    }
-    shutil.rmtree(scratch)
-    for name, tally in splits.items():
+    used = [use(portion, some, tokenizer, fraction, jobs, watch) for portion, some in zip(own, shards, strict=True)]
+    tallies = {split: _write_split(used, folder / f"{split}.bin", split) for split in SPLITS}
+    splits = {split: _total(each) for split, each in tallies.items()}
+    for split, tally in splits.items():
         if not tally["tokens"]:
-            raise BadInput(Problem(f"the {name} documents hold no tokens", source.name, "corpus"))
-        say(f"tokens of {source.name}: {tally['tokens']:,} {name} tokens of {tally['documents']:,} documents")
+            raise BadInput(Problem(f"the {split} documents hold no tokens", name, "corpus"))
+        say(f"tokens of {name}: {tally['tokens']:,} {split} tokens of {tally['documents']:,} documents")
+    hashes = [one.sha256() for one in used]
     decides = {
         "format": FORMAT,
-        "text_sha256": corpus.sha256,
+        "text_sha256": hashes[0] if len(own) == 1 else _sha256_of_json(hashes),
         "tokenizer_sha256": _sha256(text),
         "validation_fraction": fraction,
     }
+    parts = [
+        {"weight": portion.weight, "splits": {split: tallies[split][number] for split in SPLITS}}
+        for number, portion in enumerate(own)
+    ]
     return {
         **decides,
         "hash": _sha256_of_json(decides),
-        "dtype": _dtype(tokenizer).name,
+        "dtype": token_type(tokenizer).name,
         "vocabulary_size": tokenizing.vocabulary_size(tokenizer),
-        "tokenizer_learnt_from": None if loaded else ("all training text" if every == 1 else f"one piece in {every}"),
+        "tokenizer_learnt_from": learnt_from,
         "tokenizers_version": tokenizers.__version__,
-        "empty_documents": corpus.empty,
+        "empty_documents": sum(one.empty for one in used),
         "splits": splits,
+        **({"parts": parts} if len(own) > 1 else {}),
     }
 
 
-def _write_tokens(tokenizer: Tokenizer, parts: Split, path: Path) -> dict[str, int]:
-    """Writes a split's tokens and returns its numbers of documents, characters, UTF-8 bytes and tokens."""
-    tally = {"documents": 0, "characters": 0, "bytes": 0, "tokens": 0}
-
-    def counted() -> Iterator[Part]:
-        for part in parts:
-            tally["documents"] += part.ends
-            tally["characters"] += len(part.text)
-            tally["bytes"] += len(part.text.encode())
-            yield part
-
+def _write_split(used: list[Used], path: Path, split: str) -> list[dict[str, int]]:
+    """Writes a split's tokens, part by part, and returns each part's tally."""
     with path.open("wb") as file:
-        for chunk in _token_chunks(tokenizer, counted()):
-            file.write(chunk.tobytes())
-            tally["tokens"] += len(chunk)
-    return tally
+        return [one.write(file, held_out=split == "validation") for one in used]
 
 
-def _token_chunks(tokenizer: Tokenizer, parts: Iterable[Part]) -> Iterator[np.ndarray]:
-    """The documents' tokens, in arrays of about a million characters' worth."""
-    tokenizer.encode_special_tokens = True  # "<|endoftext|>" in a text is text
-    separator = tokenizing.special_tokens(tokenizer).end_of_text
-    dtype = _dtype(tokenizer)
-    end = b"" if separator is None else np.array(separator, dtype).tobytes()
-    encode = encoder(tokenizer, dtype)
-    for batch in _batches(_pieces(parts, encode.cut)):
-        tokens = encode([piece.text for piece in batch])
-        yield np.frombuffer(
-            b"".join(own + end if piece.ends else own for own, piece in zip(tokens, batch, strict=True)), dtype
-        )
-
-
-def _batches(pieces: Iterable[Part]) -> Iterator[list[Part]]:
-    """Pieces by the million characters."""
-    batch: list[Part] = []
-    characters = 0
-    for piece in pieces:
-        batch.append(piece)
-        characters += len(piece.text)
-        if characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-def _pieces(parts: Iterable[Part], cut: re.Pattern[str]) -> Iterator[Part]:
-    """The documents parted anew, where it leaves the tokens as they are: a long piece would need much memory."""
-    text, seen = "", 0
-    for part in parts:
-        text += part.text
-        while found := cut.search(text, max(_PIECE_CHARACTERS, seen)):
-            yield Part(text[: found.start()], False)
-            text, seen = text[found.start() :], 0
-        seen = len(text) - 1  # of which the cut may still need to see what follows
-        if part.ends:
-            yield Part(text, True)
-            text, seen = "", 0
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """One of so many pieces of a split's documents; each iteration starts anew, as a tokenizer's training needs it."""
-
-    parts: Iterable[Part]
-    every: int
-
-    def __iter__(self) -> Iterator[str]:
-        return (piece.text for piece in islice(_pieces(self.parts, WordEncoder.cut), 0, None, self.every))
-
-
-def _dtype(tokenizer: Tokenizer) -> np.dtype:
-    return np.dtype(np.uint16 if tokenizing.vocabulary_size(tokenizer) <= 1 << 16 else np.uint32)
+def _total(tallies: list[dict[str, int]]) -> dict[str, int]:
+    return {key: sum(tally[key] for tally in tallies) for key in tallies[0]}
 
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _sha256_of_json(data: dict[str, Any]) -> str:
+def _sha256_of_json(data: Any) -> str:
     return _sha256(json.dumps(data, sort_keys=True))
+
+
+__all__ = ["TokenData", "open_source", "pack_texts", "prepare", "prepare_text", "verify"]

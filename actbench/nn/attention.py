@@ -47,14 +47,17 @@ class Attention(nn.Module):
         self.dropout = Dropout(dropout)
         self.rotary = rotary
 
-    def forward(self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; not for causal attention.
 
-        With `padding`, x is (N, D), the real tokens alone, and so is the result without `at`.
+        With `padding`, x is (N, D), the real tokens alone, and so is the result without `at`. With `allowed`
+        (B, T, T), token i attends to j where allowed[:, i, j], causal or not.
         """
         qkv = self.qkv(x)
         if padding is None:
-            return self.output(self._attend(qkv, at))
+            return self.output(self._attend(qkv, at, allowed=allowed))
         parts, done = [], 0
         for group, part in padding.split(qkv):
             wanted = at[done : done + len(group.real)] if at is not None else None
@@ -76,14 +79,18 @@ class Attention(nn.Module):
             k, v = (y.repeat_interleave(self.sharing, dim=1) for y in (k, v))
         return q, k, v
 
-    def _attend(self, qkv: Tensor, at: Tensor | None, group: Group | None = None) -> Tensor:
+    def _attend(
+        self, qkv: Tensor, at: Tensor | None, group: Group | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
         """Queries, keys and values (B, T, D + 2 K) -> (B, T, D), or (B, M, D)."""
         q, k, v = self.heads(qkv, at)
         mask, places = None, None
-        if group is not None:
+        if allowed is not None:
+            mask = allowed
+        elif group is not None:
             mask = group.real
             places = group.weights(*q.shape[1:3]) if self.dropout.active else None
-        y = attend(q, k, v, self.dropout, causal=self.causal, mask=mask, places=places)
+        y = attend(q, k, v, self.dropout, causal=self.causal and allowed is None, mask=mask, places=places)
         return y.transpose(1, 2).flatten(2)
 
 
@@ -105,18 +112,19 @@ def attend(
 ) -> Tensor:
     """softmax(q k' / sqrt(C)) v (B, H, M, C), of q (B, H, M, C) and k, v (B, H, T, C); M is T where it is causal.
 
-    `mask` (B, T) is True at what may be attended to; `places` are the weights'. Written out when weights are dropped,
-    since the mask is ours, and for training on a CPU, where the backward pass of torch's fused kernel is slower than
-    the plain formula.
+    `mask` (B, T), or (B, M, T), is True at what may be attended to; `places` are the weights'. Written out when weights
+    are dropped, since the mask is ours, and for training on a CPU, where the backward pass of torch's fused kernel is
+    slower than the plain formula.
     """
+    if mask is not None:
+        mask = mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
     if not dropout.active and (q.is_cuda or not torch.is_grad_enabled()):
-        allowed = mask[:, None, None, :] if mask is not None else None
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     scores, scale = (q @ k.transpose(-1, -2)).float(), q.shape[-1] ** -0.5
     if mask is None:
         scores = scores * scale
     else:  # adding minus infinity needs no pass of its own, forward or backward, and leaves all else as it is
-        hidden = torch.where(mask, 0.0, float("-inf"))[:, None, None, :]
+        hidden = torch.where(mask, 0.0, float("-inf"))
         scores = torch.add(hidden, scores, alpha=scale)
     if causal:
         T = q.shape[-2]

@@ -44,19 +44,22 @@ class Block(nn.Module):
         self.pre = placement == "pre"
         self.residual_scale = (2 * n_layers) ** 0.25 if placement == "deepnet" else 1.0
 
-    def forward(self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) are wanted.
 
-        With `padding`, x is (N, D), the real tokens alone, and so is the result without `at`.
+        With `padding`, x is (N, D), the real tokens alone, and so is the result without `at`. `allowed` (B, T, T) says
+        which tokens attend to which.
         """
         kept = x
         if at is not None:
             kept = pick(x, at) if padding is None else x[padding.starts[:, None] + at]
         if self.pre:
-            x = kept + self.attention_dropout(self.attention(self.attention_norm(x), padding, at))
+            x = kept + self.attention_dropout(self.attention(self.attention_norm(x), padding, at, allowed))
             return x + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(x)))
         scale = self.residual_scale
-        x = self.attention_norm(kept * scale + self.attention_dropout(self.attention(x, padding, at)))
+        x = self.attention_norm(kept * scale + self.attention_dropout(self.attention(x, padding, at, allowed)))
         return self.feed_forward_norm(x * scale + self.feed_forward_dropout(self.feed_forward(x)))
 
 

@@ -42,23 +42,36 @@ class Gpt(nn.Module):
         if config.tie_embeddings:
             self.head.decoder.weight = self.tokens.weight
 
-    def encode(self, tokens: Tensor) -> Tensor:
-        """Token ids (B, T) -> hidden states (B, T, D)."""
+    def encode(self, tokens: Tensor, documents: Tensor | None = None) -> Tensor:
+        """Token ids (B, T) -> hidden states (B, T, D).
+
+        With the number of each token's document (B, T), tokens attend to their own document's alone (as in Llama 3,
+        Grattafiori et al. 2024, arXiv 2407.21783, section 3.2). Positions count on from document to document.
+        """
         x = self.tokens(tokens)
         if self.positions is not None:
             x = x + self.positions(torch.arange(tokens.shape[1], device=tokens.device))
         x = self.dropout(x)
+        allowed = None if documents is None else same_document(documents)
         for layer in self.layers:
-            x = run(layer, x, anew=self.recompute)
+            x = run(layer, x, None, None, allowed, anew=self.recompute)
         return self.final_norm(x)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Token ids (B, T) -> logits of each next token (B, T, V)."""
         return self.head.logits(self.encode(tokens))
 
-    def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Mean negative log-likelihood of the next tokens, in nats. `tokens` and `targets` are (B, T)."""
-        return self.head(self.encode(tokens).flatten(0, 1), targets.flatten())
+    def forward(self, tokens: Tensor, targets: Tensor, documents: Tensor | None = None) -> Tensor:
+        """Mean negative log-likelihood of the next tokens, in nats. `tokens` and `targets` are (B, T).
+
+        With `documents` as in `encode`.
+        """
+        return self.head(self.encode(tokens, documents).flatten(0, 1), targets.flatten())
+
+
+def same_document(documents: Tensor) -> Tensor:
+    """Where token i may attend to j, no later one of its document: (B, T) -> (B, T, T)."""
+    return (documents[:, :, None] == documents[:, None, :]).tril()
 
 
 def _norm(config: GptSection) -> nn.Module:

@@ -115,7 +115,7 @@ class RouterWatch:
         self._sums: dict[str, dict[str, Tensor]] = {}
 
     def __enter__(self) -> RouterWatch:
-        self._sums = {}
+        self._sums = {name: _nothing(router.out_features) for name, router in self._routers.items()}
         self._hooks = [
             router.register_forward_hook(lambda _, __, routing, name=name: self._add(name, routing))
             for name, router in self._routers.items()
@@ -125,6 +125,12 @@ class RouterWatch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for hook in self._hooks:
             hook.remove()
+
+    def join(self, gathered: Callable[[Tensor], Tensor]) -> None:
+        """Adds what the other processes saw; `gathered` turns a tensor (...) into that of each process (P, ...)."""
+        self._sums = {
+            name: {key: gathered(value).sum(0) for key, value in sums.items()} for name, sums in self._sums.items()
+        }
 
     def by_layer(self) -> dict[str, dict[str, Any]]:
         """JSON data, by layer: every expert's share of the load, entropy in nats, losses, choices nobody served."""
@@ -156,9 +162,14 @@ class RouterWatch:
             "entropy": -(probabilities * logarithms).sum(),
             "z": routing.logits.double().logsumexp(-1).square().sum(),
         }
-        sums = self._sums.setdefault(name, {})
         for key, value in added.items():
-            sums[key] = sums[key] + value.cpu() if key in sums else value.cpu()
+            self._sums[name][key] += value.cpu()
+
+
+def _nothing(experts: int) -> dict[str, Tensor]:
+    counts = {"tokens": torch.zeros((), dtype=torch.long), "load": torch.zeros(experts, dtype=torch.long)}
+    numbers = {key: torch.zeros((), dtype=torch.float64) for key in ("entropy", "z")}
+    return {**counts, **numbers, "probability": torch.zeros(experts, dtype=torch.float64)}
 
 
 def _told(sums: Mapping[str, Tensor], router: Router) -> dict[str, Any]:

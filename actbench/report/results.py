@@ -11,12 +11,13 @@ from actbench.report.difference_tables import (
     pretraining_differences,
 )
 from actbench.report.table import Table
-from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table
+from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table, validation_sets_table
 from actbench.report.task_tables import tasks_table
 
 MAKERS: tuple[Callable[[Family], Table], ...] = (
     pretraining_table,
     pretraining_differences,
+    validation_sets_table,
     finetuning_table,
     finetuning_differences,
     tasks_table,

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from actbench.analysis.comparisons import Comparison, Family
-from actbench.analysis.paired import Spread
+from actbench.analysis.paired import Spread, spread
 from actbench.report import numbers
 from actbench.report.table import Row, Table, columns
 from actbench.store import Run
@@ -24,6 +24,18 @@ def pretraining_table(family: Family) -> Table:
     title = "Pre-training: loss on held-out text, mean ± sd over seeds; lower is better"
     rows = tuple(_pretraining_row(comparison) for comparison in family.pretraining)
     return Table(title, heads, rows, _notes(family, "pretrain", family.pretraining), "pretraining")
+
+
+def validation_sets_table(family: Family) -> Table:
+    """A row an activation, model and named validation set: the loss over seeds, when training ended."""
+    heads = (*columns("model", "set", "activation"), *columns("seeds", "loss", "perplexity", numeric=True))
+    title = "Pre-training: loss on named validation sets, mean ± sd over seeds; lower is better"
+    rows = tuple(
+        _validation_set_row(comparison, name)
+        for comparison in family.pretraining
+        for name in comparison.variant.first.summary.get("validation_sets", {})
+    )
+    return Table(title, heads, rows, (), "validation-sets")
 
 
 def finetuning_table(family: Family) -> Table:
@@ -75,6 +87,30 @@ def _pretraining_row(comparison: Comparison) -> Row:
         "parameters_ratio_to_gelu": model["parameters_ratio_to_gelu"],
         "validation_loss": _spread_values(comparison.value),
         "validation_perplexity": perplexity,
+    }
+    return Row(cells, values, variant.ids)
+
+
+def _validation_set_row(comparison: Comparison, name: str) -> Row:
+    variant = comparison.variant
+    found = [run.summary["validation_sets"][name] for run in variant.runs.values()]
+    finite = None not in [one["loss"] for one in found]
+    loss = spread([one["loss"] for one in found]) if finite else None
+    perplexity = fmean(one["perplexity"] for one in found) if finite else None
+    cells = (
+        comparison.cohort.name,
+        name,
+        variant.label,
+        str(len(found)),
+        numbers.NOTHING if loss is None else numbers.mean_and_sd(loss, LOSS_DIGITS),
+        numbers.NOTHING if perplexity is None else f"{perplexity:.2f}",
+    )
+    values = {
+        "model": comparison.cohort.name,
+        "set": name,
+        "activation": variant.label,
+        "loss": None if loss is None else _spread_values(loss),
+        "perplexity": perplexity,
     }
     return Row(cells, values, variant.ids)
 

@@ -105,8 +105,9 @@ def _train(planned: Plan, writer: RunWriter, world: World) -> Run:
     if hardware.compiled:
         compile_blocks(model)
 
-    def validate() -> float:
-        mine = likelihood(model, planned.validation_batches(), hardware.autocast(), world.rank, world.size)
+    def validate(name: str | None = None) -> float:
+        batches = planned.validation_batches(name=name)
+        mine = likelihood(model, batches, hardware.autocast(), world.rank, world.size)
         nats, tokens = world.total(mine.nats, mine.tokens)
         return nats / tokens
 
@@ -198,7 +199,11 @@ def _describe(planned: Plan, writer: RunWriter) -> None:
             "kind": "pretrain",
             "recipe": as_recorded(recipe).model_dump(mode="json"),
             "code": code_hashes(recipe),
-            "data": {"hash": planned.tokens.hash, **planned.tokens.facts},
+            "data": {
+                "hash": planned.tokens.hash,
+                **planned.tokens.facts,
+                **({"validation_sets": planned.set_facts} if planned.set_facts else {}),
+            },
             "model": planned.model,
             "hardware": planned.hardware.facts(),
             "environment": environment(),
@@ -222,6 +227,8 @@ def _summary(planned: Plan, recorder: Recorder, writer: RunWriter, memory: int) 
     validation = [row for row in rows if row["kind"] == "validation"][-1]
     last = training[-max(1, len(training) // 10) :]
     speed = recorder.tokens_per_second(validation["step"])
+    sets = [row for row in rows if row["kind"] == "validation_set" and row["step"] == validation["step"]]
+    mixture = planned.mixture(validation["step"])
     return {
         "steps": validation["step"],
         "tokens": validation["tokens"],
@@ -230,6 +237,8 @@ def _summary(planned: Plan, recorder: Recorder, writer: RunWriter, memory: int) 
         "validation_loss": validation["loss"],
         "validation_perplexity": validation["perplexity"],
         **({"experts": {key: validation[key] for key in ROUTED}} if ROUTED[0] in validation else {}),
+        **({"validation_sets": {row["set"]: _figures(row) for row in sets}} if sets else {}),
+        **({"mixture": mixture} if mixture else {}),
         "tokens_per_second": round(speed, 1),  # of all devices together
         "parameters": planned.model["parameters"],
         "peak_memory_bytes": memory,  # of the process that held most
@@ -244,6 +253,10 @@ def _utilisation(planned: Plan, tokens_per_second: float) -> dict[str, float]:
         return {}
     done = tokens_per_second * planned.model["flops_per_token"]
     return {"mfu": round(done / (peak * 1e12 * planned.hardware.processes), 4)}
+
+
+def _figures(row: dict[str, Any]) -> dict[str, Any]:
+    return {"loss": row["loss"], "perplexity": row["perplexity"]}
 
 
 def peak_memory_bytes(device: str) -> int:

@@ -51,6 +51,7 @@ class LiveDisplay:
         """See Display."""
         if row["kind"] == "validation":
             self._validation = f" (validation {row['loss']:.3f})"
+        if row["kind"] != "train":
             return
         text = f"{row['loss']:.3f}{self._validation}"
         speed = f"{row['tokens_per_second']:,.0f} tokens/s"
@@ -91,6 +92,8 @@ class LineDisplay:
             self._line(
                 f"  step {row['step']:>6}  validation loss {row['loss']:.4f}  perplexity {row['perplexity']:.2f}"
             )
+        elif row["kind"] == "validation_set":
+            self._line(f"  step {row['step']:>6}  {row['set']} loss {_four(row['loss'])}")
         elif done >= self._next:
             self._next = done + 0.1
             left = row["seconds"] / done * (1 - done) if done > 0 else 0.0
@@ -104,3 +107,7 @@ class LineDisplay:
 
     def _line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+
+def _four(loss: float | None) -> str:
+    return "not finite" if loss is None else f"{loss:.4f}"

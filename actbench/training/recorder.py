@@ -33,7 +33,7 @@ class Recorder(pl.Callback):
         self,
         recipe: Recipe,
         writer: RunWriter,
-        validate: Callable[[], float],
+        validate: Callable[..., float],
         display: Display,
         stop: Stop,
         loggers: Loggers,
@@ -127,16 +127,26 @@ class Recorder(pl.Callback):
     def _log_validation(self, step: int, module: PretrainModule) -> None:
         with RouterWatch(module.model) as watch:
             loss = self.validate()
+        watch.join(self.world.gathered)
         if not math.isfinite(loss):
             raise RunFailed(f"the validation loss is no longer finite at step {step}")
         row = {"step": step, "kind": "validation", **self._clock(step), "loss": loss}
         self._write({**row, "perplexity": math.exp(min(loss, 700)), **watch.overall()}, module)
+        for name in self.recipe.validation.sets:
+            self._write(self._set_row(step, name), module)
         if routed := watch.by_layer():
-            self.writer.log({"step": step, "kind": "experts", "layers": routed})
+            self.world.led(lambda: self.writer.log({"step": step, "kind": "experts", "layers": routed}))
         self._coefficients = coefficients_row(step, module.model, self._gradients)
         if self._coefficients is not None:
             found = self._coefficients
             self.world.led(lambda: self.writer.log(found))
+
+    def _set_row(self, step: int, name: str) -> dict[str, Any]:
+        """The loss on a named set; null where it is not finite, since no set may change how a run goes on."""
+        loss = self.validate(name)
+        finite = math.isfinite(loss)
+        figures = {"loss": loss if finite else None, "perplexity": math.exp(min(loss, 700)) if finite else None}
+        return {"step": step, "kind": "validation_set", "set": name, **self._clock(step), **figures}
 
     def _clock(self, step: int) -> dict[str, Any]:
         return {"tokens": step * self.recipe.tokens_per_step, "seconds": round(self.seconds, 3)}

@@ -20,12 +20,12 @@ from actbench.config.schema import (
     BudgetSection,
     BuiltinCorpus,
     CheckpointSection,
-    Corpus,
     FinetuneSettings,
     GptSection,
     HardwareSection,
     LoggingSection,
     OptimizerSection,
+    PlainCorpus,
     Recipe,
     ScheduleSection,
     TokenizerSection,
@@ -56,7 +56,7 @@ class Sizes:
     lr: float = 5e-4  # constant: neither side's way of counting steps for a schedule makes a difference
     pretraining_steps: int = 20  # of the BERT that is fine-tuned
     text_bytes: int = 8_000_000
-    corpus: Corpus = BUILTIN
+    corpus: PlainCorpus = BUILTIN
 
     def recipe(self, family: str, steps: int) -> Recipe:
         """The "bert" or "gpt" of these sizes, trained for so many steps."""

@@ -73,9 +73,11 @@ class WholeLastBlock(Bert):
 class TorchAttention(Attention):
     """torch's own function for attention, whatever else is the case."""
 
-    def forward(self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; nothing is padded."""
-        assert padding is None
+        assert padding is None and allowed is None
         q, k, v = self.heads(self.qkv(x), at)
         dropped = self.dropout.p if self.dropout.active else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropped, is_causal=self.causal)

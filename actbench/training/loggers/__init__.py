@@ -47,7 +47,8 @@ class Loggers:
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Passes a row of metrics.jsonl on."""
-        values = {f"{row['kind']}/{key}": float(row[key]) for key in SCALARS if key in row}
+        kind = f"validation/{row['set']}" if row["kind"] == "validation_set" else row["kind"]
+        values = {f"{kind}/{key}": float(row[key]) for key in SCALARS if row.get(key) is not None}
         for logger in self.loggers if values else ():
             logger.log(row["step"], values)
 
