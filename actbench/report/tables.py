@@ -35,7 +35,8 @@ def finetuning_table(family: Family) -> Table:
     )
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
     rows = tuple(_finetuning_row(comparison) for comparison in family.finetuning)
-    return Table(title, heads, rows, _notes(family, "finetune", family.finetuning), "finetuning")
+    grid = (f"{numbers.join(family.chosen)}: chosen on the selection set.",) if family.chosen else ()
+    return Table(title, heads, rows, (*grid, *_notes(family, "finetune", family.finetuning)), "finetuning")
 
 
 def evaluation_table(family: Family) -> Table:
