@@ -16,6 +16,7 @@ from actbench.config import SquadSettings, load_recipe
 from actbench.data.squad import load_squad
 from actbench.data.tasks import Question
 from actbench.errors import BadInput
+from actbench.evaluation.load import recipe_of
 from actbench.evaluation.squad import score_v1, score_v2
 from actbench.nn.bert import BertSpans
 from actbench.nn.build import build
@@ -157,7 +158,8 @@ def test_through_the_command(actbench: Any, parent: Run, tmp_path: Path) -> None
 def test_a_study_makes_the_same_runs(parent: Run, tmp_path: Path) -> None:
     folder = made_up(tmp_path / "data", "2.0")
     follow_up = SquadFollowUp(finetune="squad_v2", seeds=(0, 1), data=str(folder), settings=SquadSettings(**FEW))
-    assert (follow_up.title, follow_up.task_names, follow_up.n_runs) == ("finetune squad_v2", ["squad_v2"], 2)
+    n_runs = follow_up.n_runs(recipe_of(parent))
+    assert (follow_up.title, follow_up.task_names, n_runs) == ("finetune squad_v2", ["squad_v2"], 2)
     planned = plans_of(parent, follow_up, Path("runs"))
     made = plan_finetuning(parent, [load_squad("squad_v2", folder)], [0, 1], SquadSettings(**FEW), Path("runs"))
     assert [plan.folder for plan in planned] == [plan.folder for plan in made]

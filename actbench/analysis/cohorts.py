@@ -7,16 +7,15 @@ names it. Settings that were chosen on the selection set may differ as well, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from actbench.analysis.grids import Choice, choose
-from actbench.analysis.labels import labels
+from actbench.analysis.labels import label, labels
 from actbench.config import FinetuneSettings
 from actbench.config.grid import ACTIVATION_LR
 from actbench.config.placement import short_name
-from actbench.config.tuning import FULL
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
 
@@ -108,8 +107,8 @@ def split_finished(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
 
 def _variants(runs: list[Run], chosen: Sequence[str]) -> tuple[Variant, ...]:
     by_kind: dict[tuple[str, str], dict[SeedKey, list[Run]]] = {}
-    choices = dict(_choices(runs, chosen)) if chosen else {}
-    runs = [run for run in runs if (choice := choices.get(_group(run))) is None or run in choice.chosen.runs]
+    choices = _choices(runs, chosen) if chosen else {}
+    runs = [run for run in runs if (choice := choices.get(run.id)) is None or run in choice.chosen.runs]
     runs.sort(key=lambda run: (run.info["created"], run.id))
     for run, name in zip(runs, labels(runs, chosen), strict=True):
         by_kind.setdefault((name, _own_source(run)), {}).setdefault(seed_key(run), []).append(run)
@@ -120,24 +119,25 @@ def _variants(runs: list[Run], chosen: Sequence[str]) -> tuple[Variant, ...]:
     )
 
 
-def _choices(runs: Sequence[Run], chosen: Sequence[str]) -> Iterator[tuple[tuple[str, str], Choice]]:
-    """By pre-trained run and tuning mode, what was chosen among the finished fine-tunings of one cohort."""
+def _choices(runs: Sequence[Run], chosen: Sequence[str]) -> dict[str, Choice]:
+    """By fine-tuned run, what was chosen among all of its pre-trained run, task and treatment: that is one cohort's."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        if run.kind == "finetune" and run.status == "finished":
-            groups.setdefault(_group(run), []).append(run)
-    for group, own in groups.items():
-        yield group, choose(own, chosen)
+        if run.kind == "finetune":
+            groups.setdefault((str(run.info["parent"]), label(run, chosen)), []).append(run)
+    found = {}
+    for group in groups.values():
+        finished, _ = split_finished(group)
+        if finished:
+            choice = choose(finished, chosen)
+            found.update({run.id: choice for run in group})
+    return found
 
 
-def _group(run: Run) -> tuple[str, str]:
-    return str(run.info.get("parent")), str(run.info.get("finetune", {}).get("tune", FULL))
-
-
-def _variant(name: str, by_seed: dict[SeedKey, list[Run]], choices: Mapping[tuple[str, str], Choice]) -> Variant:
+def _variant(name: str, by_seed: dict[SeedKey, list[Run]], choices: Mapping[str, Choice]) -> Variant:
     newest = {key: by_seed[key][-1] for key in sorted(by_seed)}
     repeats = tuple(run for key in sorted(by_seed) for run in by_seed[key][:-1])
-    found = {run.seed: choices[_group(run)] for run in newest.values() if _group(run) in choices}
+    found = {run.seed: choices[run.id] for run in newest.values() if run.id in choices}
     return Variant(name, newest, repeats, found)
 
 

@@ -1,8 +1,8 @@
 """Settings that were chosen: of fine-tunings that differ in them, the best on the selection set stands for all.
 
-The rule: for each pre-trained run, task and tuning mode, of a grid's points with the most fine-tuning seeds that with the
-best mean score on the selection set; of equal ones that with the smaller values, axis by axis. What a run reached on
-the test set is never looked at.
+The rule: for each pre-trained run, task and tuning mode, of a grid's points with the most fine-tuning seeds that with
+the best mean score on the selection set; of equal ones that with the smaller values, axis by axis. What a run reached
+on the test set is never looked at.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ class Choice:
     def left(self) -> tuple[Run, ...]:
         """The runs of the other points."""
         return tuple(run for point in self.others for run in point.runs)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """JSON data: the points by rank, the chosen one first."""
+        return [point.facts() for point in (self.chosen, *self.others)]
 
 
 def choose(runs: Sequence[Run], axes: Sequence[str]) -> Choice:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actbench.cli.common import RUNS, JsonOption, RunsOption, parse_seeds, print_json, say
+from actbench.cli.grid import GridOption, choices_by_task, read_grid
 from actbench.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -32,12 +33,6 @@ TuneOption = Annotated[
     typer.Option(
         metavar="MODE",
         help="What moves: full, fixed-activation, bitfit, activation, bitfit+activation, head, random-bias:K.",
-    ),
-]
-GridOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--grid", metavar="KEY=V,V", help="Values of a setting to try: the selection set chooses, as in lr=5e-5,1e-4."
     ),
 ]
 SettingOption = Annotated[
@@ -70,7 +65,7 @@ def glue(
 
     chosen = _choose(tasks, list(TASKS))
     changed = _settings(train_size, tune, settings, FinetuneSettings)
-    request = _request(from_run, seeds, changed, _grid(grid, FinetuneGrid), runs)
+    request = _request(from_run, seeds, changed, read_grid(grid, FinetuneGrid), runs)
     _run(request, [load_glue(name, None if data == "hub" else Path(data)) for name in chosen], runs, as_json)
 
 
@@ -97,7 +92,7 @@ def probes(
 
     chosen = _choose(tasks, list(TASKS))
     changed = _settings(train_size, tune, settings, FinetuneSettings)
-    request = _request(from_run, seeds, changed, _grid(grid, FinetuneGrid), runs)
+    request = _request(from_run, seeds, changed, read_grid(grid, FinetuneGrid), runs)
     loaded = probes_for(recipe_of(request.parent))
     _run(request, [loaded[name] for name in chosen], runs, as_json)
 
@@ -129,7 +124,7 @@ def squad(
     if version not in VERSIONS:
         raise BadInput(Problem(f"no SQuAD {version}", "--version", hint=nearest(version, list(VERSIONS))))
     changed = _settings(train_size, tune, settings, SquadSettings)
-    request = _request(from_run, seeds, changed, _grid(grid, SquadGrid), runs)
+    request = _request(from_run, seeds, changed, read_grid(grid, SquadGrid), runs)
     _run(request, [load_squad(VERSIONS[version], None if data == "hub" else Path(data))], runs, as_json)
 
 
@@ -158,21 +153,6 @@ def _settings(
     given = {**_sized(train_size), **({} if tune is None else {"tune": tune})}
     source = Source(given, {"train_size": "--train-size", "tune": "--tune"})
     return validate(apply_overrides(source, changes or []), section)
-
-
-def _grid(axes: list[str] | None, section: type[FinetuneGrid]) -> FinetuneGrid:
-    from actbench.config.resolve import Source, validate
-    from actbench.config.yaml_source import parse_value
-    from actbench.errors import BadInput, Problem
-
-    source = Source({})
-    for axis in axes or []:
-        key, equals, values = axis.partition("=")
-        if not equals or not key:
-            raise BadInput(Problem("expected key=value,value", f"--grid {axis}", hint="as in --grid lr=5e-5,1e-4"))
-        source.data[key] = [parse_value(value) for value in values.split(",")]
-        source.places[key] = f"--grid {axis}"
-    return validate(source, section)
 
 
 def _sized(text: str) -> dict[str, Any]:
@@ -205,44 +185,28 @@ def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) ->
         for _ in finetune(plans, say):
             pass
     finished = [plan.run for plan in plans if plan.run.manifest]
-    choices = _choices(finished, request.grid)
+    choices = choices_by_task(finished, request.grid)
     left = {run.id for choice in choices.values() for run in choice.left}
     results = [
         {"run": run.id, "seed": run.info["finetune_seed"], **run.summary} for run in finished if run.id not in left
     ]
     if as_json:
-        print_json({"results": results, **({"grid": _tried(choices)} if choices else {})})
+        tried = [{"task": task, "points": choice.facts()} for task, choice in choices.items()]
+        print_json({"results": results, **({"grid": tried} if request.grid.axes else {})})
     else:
         from actbench.cli.show import print_rows
 
         heads = ["task", "metric", "mean", "sd", "seeds", *(["points", "chosen"] if request.grid.axes else [])]
-        print_rows(heads, [row for data in tasks for row in _rows(data, results, choices)])
+        rows = [row for data in tasks for row in _rows(data, results, choices.get(data.task.name))]
+        print_rows(heads, [[*row, *["-"] * (len(heads) - len(row))] for row in rows])
     failed = [plan.run.id for plan in plans if plan.run.manifest is None]
     if failed:
         raise RunFailed(f"failed: {', '.join(failed)}")
 
 
-def _choices(finished: list[Run], grid: FinetuneGrid) -> dict[str, Choice]:
-    """By task, what the selection set chose; nothing without a grid."""
-    from actbench.analysis.grids import choose
-
-    by_task: dict[str, list[Run]] = {}
-    for run in finished if grid.axes else ():
-        by_task.setdefault(run.info["task"]["name"], []).append(run)
-    return {task: choose(runs, grid.axes) for task, runs in by_task.items()}
-
-
-def _tried(choices: dict[str, Choice]) -> list[dict[str, Any]]:
-    """A row a task: the points by rank, the chosen one first."""
-    return [
-        {"task": task, "points": [point.facts() for point in (choice.chosen, *choice.others)]}
-        for task, choice in choices.items()
-    ]
-
-
-def _rows(data: TaskData, results: list[dict[str, Any]], choices: dict[str, Choice]) -> Iterator[list[str]]:
+def _rows(data: TaskData, results: list[dict[str, Any]], choice: Choice | None) -> Iterator[list[str]]:
     """A row a metric, on the first of the task's evaluation sets."""
-    task, first, choice = data.task, next(iter(data.evaluation)), choices.get(data.task.name)
+    task, first = data.task, next(iter(data.evaluation))
     name = f"{task.name} (stand-in)" if task.stand_in else task.name
     grid = [] if choice is None else [str(choice.points), choice.chosen.words]
     for metric in dict.fromkeys([*task.metrics, task.headline]):

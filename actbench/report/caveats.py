@@ -167,7 +167,7 @@ def _searches(found: Sequence[Cohort], baseline: str) -> Iterator[str]:
         few = _points(partner) if partner is not None else 0
         for variant in cohort.variants:
             if few and _points(variant) > few:
-                between = plural(few, "point"), f"{variant.label} between {_points(variant)}"
+                between = plural(few, "point"), f"{variant.label} among {_points(variant)}"
                 uneven.setdefault(between, {})[f"{cohort.task} of {cohort.name}"] = None
     for (given, more), places in uneven.items():
         yield (

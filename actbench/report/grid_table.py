@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from actbench.analysis.comparisons import Comparison, Family
-from actbench.analysis.grids import Choice
 from actbench.report import numbers
 from actbench.report.table import Row, Table, columns
 from actbench.report.tables import SCORE_DIGITS, task_name
@@ -25,8 +24,8 @@ def grid_table(family: Family) -> Table:
     rows = tuple(_row(comparison) for comparison in family.finetuning if comparison.variant.choices)
     title = "Fine-tuning: settings chosen on the selection set"
     notes = (
-        f"Chosen: {', '.join(family.chosen)}. For each pre-trained model and task the point with the best mean score over "
-        "seeds on the selection set, a part of the training set.",
+        f"Chosen: {', '.join(family.chosen)}. For each pre-trained model and task the point with the best mean score "
+        "over seeds on the selection set, a part of the training set.",
         "Test scores had no say in it; all other tables of results have those of the chosen points alone.",
     )
     return Table(title, heads, rows, notes, "grid")
@@ -52,7 +51,7 @@ def _row(comparison: Comparison) -> Row:
         "activation": variant.label,
         "points": most,
         "selection_percent": selection,
-        "by_pretraining_seed": {str(seed): _facts(choice) for seed, choice in variant.choices.items()},
+        "by_pretraining_seed": {str(seed): choice.facts() for seed, choice in variant.choices.items()},
     }
     return Row(cells, values, variant.ids)
 
@@ -60,8 +59,3 @@ def _row(comparison: Comparison) -> Row:
 def _counted(words: Iterable[str]) -> list[str]:
     """Each once, the most frequent first, with how often it was met."""
     return [f"{word} ({times})" for word, times in Counter(words).most_common()]
-
-
-def _facts(choice: Choice) -> dict[str, object]:
-    """The points in the order of their rank, the chosen one first."""
-    return {"points": [point.facts() for point in (choice.chosen, *choice.others)]}
