@@ -1,6 +1,7 @@
 """Fine-tuning through the installed command: on GLUE's files, on the stand-ins, repeatable and never repeated."""
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import forked
 import numpy as np
 import pytest
 from conftest import COMMAND, write_recipe
+from test_docs import CHEAP, commands
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +143,16 @@ def test_a_grid_shows_the_chosen_point_alone_and_repeats_no_run(actbench, pretra
     heads, _, row = (line.split() for line in again.stdout.splitlines())
     assert heads[-2:] == ["points", "chosen"]
     assert row[5:] == ["4", f"lr={points[0]['lr']:g}", f"activation_lr={points[0]['activation_lr']:g}"]
+
+
+def test_the_commands_of_the_page_work(actbench, tiny_recipe):
+    recipe = tiny_recipe(name="bert-nano", model={"activation": {"name": "raf"}})
+    actbench("pretrain", "-r", recipe, check=0)
+    found = [shlex.split(command) for command in commands("docs/fine-tuning.md")]
+    assert {words[1] for words in found} == {"finetune", "runs"}
+    for words in found:
+        shown = actbench(*words[1:], *CHEAP.get(words[1], []), check=0).stdout
+        assert "activation_lr" in shown
 
 
 def test_a_gpt_cannot_be_fine_tuned(actbench, tiny_recipe, glue):

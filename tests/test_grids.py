@@ -9,7 +9,7 @@ from typing import Any
 
 import fake_runs
 import pytest
-from studies import Here, carry_out, planned
+from studies import carry_out, planned
 
 from actbench.analysis.cohorts import Variant, cohorts
 from actbench.analysis.comparisons import compare
@@ -189,34 +189,31 @@ def study(study_file: Any, tiny_recipe: Any) -> Callable[..., Path]:
     return write
 
 
-def probes(tune: str = "full", seeds: int = 2, **more: Any) -> dict[str, Any]:
+def probes(tune: str = "full", **more: Any) -> dict[str, Any]:
     settings = {"train_size": 20, "epochs": 1, "tune": tune}
-    return {"finetune": "probes", "tasks": ["probe_swap"], "seeds": list(range(seeds)), "settings": settings, **more}
+    return {"finetune": "probes", "tasks": ["probe_swap"], "seeds": [0], "settings": settings, **more}
 
 
 def test_a_study_tunes_in_several_modes_chooses_and_repeats_nothing(study: Callable[..., Path], tmp_path: Path) -> None:
     grid = {"lr": [1e-3, 5e-3], "activation_lr": [1e-3, 1e-2]}
     path = study(probes(grid=grid), probes("bitfit+activation"))
-    graph = planned(path)
-    assert estimate(graph).runs == 2 + 2 * 2 + 2 * 4 + 2  # bitfit+activation has nothing to do in a GELU
+    assert estimate(planned(path)).runs == 2 + 2 + 4 + 1  # bitfit+activation has nothing to do in a GELU
     outcome = carry_out(path)
-    assert not outcome.failed and outcome.finished == 2 + 14
-    tuned = [run for run in list_runs(tmp_path / "runs") if run.kind == "finetune"]
-    assert len(tuned) == 14
+    assert not outcome.failed and outcome.finished == 2 + 7 == len(list_runs(tmp_path / "runs"))
     tables = {
         table["title"].partition(":")[2].strip(): table["rows"]
         for table in json.loads((tmp_path / "runs/small/tables.json").read_text())["tables"]
     }
     chosen = {row["activation"]: row["points"] for row in tables["settings chosen on the selection set"]}
     assert chosen == {"gelu": 2, "raf": 4, "raf (tune=bitfit+activation)": 1}
-    assert "Numbers trained besides the head: raf (tune=bitfit+activation) 596." in (
+    assert "Numbers trained besides the head: raf (tune=bitfit+activation) 660." in (
         tmp_path / "runs/small/report.md"
     ).read_text().replace("\\", "")
     (differences,) = (rows for title, rows in tables.items() if title.startswith("paired difference of score"))
     assert [row["activation"] for row in differences] == ["raf", "raf (tune=bitfit+activation)"]
     assert all(row["difference"]["pairs"] == 1 for row in differences)
-    again = Here(tmp_path / "runs")
-    assert carry_out(path, again).facts() == outcome.facts() and again.submitted == []
+    graph = planned(path)
+    assert [graph.next_tasks(node, retry=True) for node in graph.nodes] == [[], []]
 
 
 @pytest.mark.parametrize(
