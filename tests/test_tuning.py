@@ -10,19 +10,26 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_recipe
+from model_sections import LENGTH, VOCABULARY, act, bert_section
+from pydantic import ValidationError
 from test_finetune_stack import CLASSES, data, quiet
 
 from actbench.analysis.curves import curves_over_training
+from actbench.cli.grid import read_grid
 from actbench.config import FinetuneSettings, SquadSettings, load_recipe
+from actbench.config.activation import ActivationOverride
 from actbench.config.grid import FinetuneGrid, SquadGrid
 from actbench.config.section import Section
 from actbench.errors import BadInput
+from actbench.nn.bert import Bert, BertClassifier, BertSpans
+from actbench.nn.heads import Classifier, Spans
 from actbench.report.figures import plot_over_training
 from actbench.store import Run
 from actbench.training import finetune as training
 from actbench.training import plan, pretrain
 from actbench.training.finetune_plan import FinetunePlan, _identity, plan_finetuning
 from actbench.training.finetune_stack import Member
+from actbench.training.tuning import tunable, tune
 
 SETTINGS: dict[str, Any] = {
     "train_size": 20,
@@ -117,6 +124,22 @@ def test_random_biases_are_as_many_as_asked_for_and_the_seeds_own(
     assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
 
 
+@pytest.mark.parametrize("mode", [*MODES, "random-bias:25"])
+def test_a_task_that_reads_no_pooler_trains_nothing_of_it(mode: str) -> None:
+    section = bert_section(activation=act("raf"), activation_overrides=(ActivationOverride(slot="pooler", name="raf"),))
+    for pools in (False, True):
+        encoder, head = Bert(section, VOCABULARY, LENGTH), Classifier(32, 2, 0.0) if pools else Spans(32)
+        model = BertClassifier(encoder, head) if isinstance(head, Classifier) else BertSpans(encoder, head)
+        trained = tune(model, mode, seed=0)
+        learn = {name: parameter.numel() for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert pools or not any("pooler" in name for name in learn)
+        if mode != "random-bias:25":
+            assert trained.total == sum(learn.values())
+        assert trained.total - trained.without_head == sum(parameter.numel() for parameter in head.parameters())
+        if mode == "bitfit+activation":
+            assert trained.without_head == sum(tunable(section, pools=pools)[part] for part in ("bias", "activation"))
+
+
 def test_the_default_mode_is_no_part_of_an_identity(parents: dict[str, Run]) -> None:
     settings = [FinetuneSettings(**SETTINGS), FinetuneSettings(**SETTINGS, tune="head")]
     said = [_identity(parents["raf"], data(CLASSES), one, 0)["settings"] for one in settings]
@@ -173,6 +196,29 @@ def test_coefficients_that_are_no_numbers_end_the_run_and_no_other(
     runs = list(training.finetune(plans(parents["raf"], tmp_path), quiet))
     assert [run.status for run in runs] == ["finished", "failed", "finished"]
     assert "coefficients are no longer finite" in runs[1].failure
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        (["lr=1e-4,fast"], "--grid lr=1e-4,fast: lr.1: input should be a valid number, not 'fast'"),
+        (["lr"], "--grid lr: expected key=value,value (as in --grid lr=5e-5,1e-4)"),
+        (["lr="], "--grid lr=: lr: no values to try"),
+        (["lr=1e-4", "lr=1e-3"], "--grid lr=1e-3: lr: given twice"),
+        (["train_size=10,20"], "--grid train_size=10,20: train_size: unknown key"),
+        (["docstride=64"], "did you mean 'doc_stride'?"),
+    ],
+)
+def test_a_grid_that_means_nothing_is_told_as_it_was_typed(axes: list[str], expected: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_grid(axes, SquadGrid)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["random-bias", "random-bias:", "random-bias:0", "random-bias:1.5", "random-bias:x"])
+def test_random_biases_need_a_number(mode: str) -> None:
+    with pytest.raises(ValidationError, match=r"does not say how many biases \(as in random-bias:117\)"):
+        FinetuneSettings(tune=mode)
 
 
 def numeric(section: type[Section]) -> set[str]:
