@@ -72,8 +72,12 @@ def finetune(
     stand_in: bool = True,
     settings: dict[str, Any] | None = None,
     scores: dict[str, dict[str, float]] | None = None,
+    selection: float | None = None,
 ) -> Run:
-    """One fine-tuning of `parent`; `score` sets the headline accuracy, `scores` more, by set and metric."""
+    """One fine-tuning of `parent`; `score` sets the headline accuracy, `scores` more, by set and metric.
+
+    `selection` is its score on the selection set.
+    """
     settings = {"train_size": 300, "epochs": 5, "lr": 5e-5, "activation_lr": None, **(settings or {})}
     folder = root / f"{parent.id}-{task}-{identity_hash({'settings': settings, 'seed': finetune_seed})}"
     gain = -GAIN.get(parent.activation, 0.0) / 2
@@ -98,10 +102,13 @@ def finetune(
                 "task": task,
                 "scores": scores or {"validation": {"accuracy": value}},
                 "headline": {"metric": "accuracy", "value": value},
+                "selection": selection,
                 "epochs": 5,
                 "best_epoch": 3,
                 "seconds": 12.5,
                 "train_examples": settings["train_size"],
+                "trained_parameters": 434_816,
+                "trained_parameters_without_head": 434_686,
             }
         )
 

@@ -1,6 +1,7 @@
 """Fine-tuning through the installed command: on GLUE's files, on the stand-ins, repeatable and never repeated."""
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import forked
 import numpy as np
 import pytest
 from conftest import COMMAND, write_recipe
+from test_docs import CHEAP, commands
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +78,10 @@ def test_each_task_and_seed_is_a_run_with_its_own_metrics(actbench, pretrained, 
     assert again.stderr == "", "nothing is trained twice"
 
 
-def test_the_same_seed_gives_the_same_score_to_the_last_bit(actbench, pretrained, glue, tmp_path):
+@pytest.mark.parametrize("tune", ["full", "bitfit+activation"])
+def test_the_same_seed_gives_the_same_score_to_the_last_bit(actbench, pretrained, glue, tmp_path, tune):
     shutil.copytree(tmp_path / "runs" / pretrained, tmp_path / "again" / pretrained)
-    select = ("--tasks", "cola", "--train-size", 20)
+    select = ("--tasks", "cola", "--train-size", 20, "--tune", tune)
     one = json.loads(finetune(actbench, pretrained, glue, *select, check=0).stdout)["results"][0]
     two = json.loads(finetune(actbench, pretrained, glue, *select, runs="again", check=0).stdout)["results"][0]
     assert one["run"] == two["run"] and one["scores"] == two["scores"] and one["selection"] == two["selection"]
@@ -110,6 +113,9 @@ def test_the_learned_coefficients_move_in_fine_tuning_the_poolers_too(actbench, 
         (("--train-size", 40), "at most 30"),
         (("--seeds", "4-0"), "'4-0'"),
         (("--set", "learning_rate=1"), "unknown key"),
+        (("--tune", "bitfti"), "--tune: tune: no mode 'bitfti' (did you mean 'bitfit'?)"),
+        (("--tune", "random-bias:641"), "fewer biases than 641 (at most random-bias:640)"),
+        (("--grid", "lrr=1"), "--grid lrr=1: lrr: unknown key (did you mean 'lr'?)"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_made(actbench, pretrained, glue, tmp_path, arguments, expected):
@@ -118,6 +124,32 @@ def test_bad_input_is_named_and_nothing_is_made(actbench, pretrained, glue, tmp_
     )
     assert done.returncode == 2 and expected in done.stderr, done.stderr
     assert not list((tmp_path / "runs").glob("*cola*"))
+
+
+def test_a_grid_shows_the_chosen_point_alone_and_repeats_no_run(actbench, pretrained, glue, tmp_path):
+    more = ("--tasks", "cola", "--seeds", "0-1", "--grid", "lr=1e-4,5e-3", "--grid", "activation_lr=1e-3,1e-2")
+    found = json.loads(finetune(actbench, pretrained, glue, *more, check=0).stdout)
+    ((task, points),) = (row.values() for row in found["grid"])
+    assert task == "cola" and len(points) == 4 and all(point["seeds"] == 2 for point in points)
+    assert [r["run"] for r in found["results"]] == points[0]["runs"]
+    assert points[0]["selection"] == max(point["selection"] for point in points)
+    assert len(list((tmp_path / "runs").glob("*cola*"))) == 8
+    again = actbench("finetune", "glue", "--from", pretrained, "--data", glue, "--set", "epochs=2", *more, check=0)
+    assert again.stderr == "", "nothing is trained twice"
+    heads, _, row = (line.split() for line in again.stdout.splitlines())
+    assert heads[-2:] == ["points", "chosen"]
+    assert row[5:] == ["4", f"lr={points[0]['lr']:g}", f"activation_lr={points[0]['activation_lr']:g}"]
+
+
+def test_the_commands_of_the_page_work(actbench, tiny_recipe):
+    recipe = tiny_recipe(name="bert-nano", model={"activation": {"name": "raf"}})
+    actbench("pretrain", "-r", recipe, check=0)
+    found = [shlex.split(command) for command in commands("docs/fine-tuning.md")]
+    assert {words[1] for words in found} == {"finetune", "runs"}
+    for words in found:
+        few = ["--tasks", "probe_swap", "--train-size", 20] if words[1] == "finetune" else []
+        shown = actbench(*words[1:], *CHEAP.get(words[1], []), *few, check=0).stdout
+        assert "activation_lr" in shown
 
 
 def test_a_gpt_cannot_be_fine_tuned(actbench, tiny_recipe, glue):

@@ -1,17 +1,21 @@
 """Which runs may be compared: a cohort's runs differ in the activation and in seeds, and in nothing else.
 
 The recipes' content decides, their names do not. What belongs to the activation's treatment may differ too: its
-options, what single layers and the pooler hold, whether experts share it, and how coefficients learn. The variant's
-label names it.
+options, what single layers and the pooler hold, whether experts share it, how coefficients learn, and what fine-tuning
+moves. The variant's label names it. Settings that were chosen on the selection set may differ as well, as they were
+chosen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from actbench.analysis.labels import labels
+from actbench.analysis.grids import Choice, choose
+from actbench.analysis.labels import label, labels
+from actbench.config import FinetuneSettings
+from actbench.config.grid import ACTIVATION_LR
 from actbench.config.placement import short_name
 from actbench.config.resolve import read_recorded_model
 from actbench.errors import nearest
@@ -22,16 +26,25 @@ SeedKey = tuple[int, int]  # (pre-training seed, fine-tuning seed); a pre-traini
 
 @dataclass(frozen=True)
 class Variant:
-    """A cohort's runs with one activation, one a seed. `repeats` are runs that a newer one stands for."""
+    """A cohort's runs with one activation, one a seed. `repeats` are runs that a newer one stands for.
+
+    `choices`, by pre-training seed, say which settings of a grid its runs were chosen for.
+    """
 
     label: str
     runs: Mapping[SeedKey, Run]
     repeats: tuple[Run, ...] = ()
+    choices: Mapping[int, Choice] = field(default_factory=dict)
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids of the runs, in the order of their seeds."""
         return tuple(run.id for run in self.runs.values())
+
+    @property
+    def left(self) -> tuple[Run, ...]:
+        """The runs of a grid's other points."""
+        return tuple(run for choice in self.choices.values() for run in choice.left)
 
     @property
     def first(self) -> Run:
@@ -67,14 +80,18 @@ class Cohort:
         return f"no finished run with {name} here to compare with ({nearest(name, labels)})"
 
 
-def cohorts(runs: Iterable[Run]) -> list[Cohort]:
-    """Sorts runs of any kinds into cohorts: by model, then task and text; variants by label."""
+def cohorts(runs: Iterable[Run], chosen: Sequence[str] = ()) -> list[Cohort]:
+    """Sorts runs of any kinds into cohorts: by model, then task and text; variants by label.
+
+    `chosen` are fine-tuning settings of a grid: of runs that differ in them, those of the best point on the selection
+    set are a variant's runs (see analysis/grids.py).
+    """
     setups: dict[str, list[Run]] = {}
     for run in runs:
-        setups.setdefault(identity_hash(setup(run)), []).append(run)
+        setups.setdefault(identity_hash(setup(run, chosen)), []).append(run)
     names = [(_name(group), _task(group[0]), _text(group[0])) for group in setups.values()]
     made = [
-        Cohort(_told_apart(name, names.count((name, task, text)), setup), task, _variants(group), text)
+        Cohort(_told_apart(name, names.count((name, task, text)), setup), task, _variants(group, chosen), text)
         for (setup, group), (name, task, text) in zip(setups.items(), names, strict=True)
     ]
     return sorted(made, key=lambda cohort: (cohort.name, cohort.task or "", cohort.text or ""))
@@ -90,22 +107,40 @@ def split_finished(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     return [r for r in runs if r.status == "finished"], [r for r in runs if r.status != "finished"]
 
 
-def _variants(runs: list[Run]) -> tuple[Variant, ...]:
+def _variants(runs: list[Run], chosen: Sequence[str]) -> tuple[Variant, ...]:
     by_kind: dict[tuple[str, str], dict[SeedKey, list[Run]]] = {}
-    runs = sorted(runs, key=lambda run: (run.info["created"], run.id))
-    for run, name in zip(runs, labels(runs), strict=True):
+    choices = _choices(runs, chosen) if chosen else {}
+    runs = [run for run in runs if (choice := choices.get(run.id)) is None or run in choice.chosen.runs]
+    runs.sort(key=lambda run: (run.info["created"], run.id))
+    for run, name in zip(runs, labels(runs, chosen), strict=True):
         by_kind.setdefault((name, _own_source(run)), {}).setdefault(seed_key(run), []).append(run)
     names = [name for name, _ in by_kind]
     return tuple(
-        _variant(name if names.count(name) == 1 else f"{name} #{source[:4]}", by_kind[name, source])
+        _variant(name if names.count(name) == 1 else f"{name} #{source[:4]}", by_kind[name, source], choices)
         for name, source in sorted(by_kind)
     )
 
 
-def _variant(name: str, by_seed: dict[SeedKey, list[Run]]) -> Variant:
+def _choices(runs: Sequence[Run], chosen: Sequence[str]) -> dict[str, Choice]:
+    """By fine-tuned run, what was chosen among all of its pre-trained run, task and treatment: that is one cohort's."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        if run.kind == "finetune":
+            groups.setdefault((str(run.info["parent"]), label(run, chosen)), []).append(run)
+    found = {}
+    for group in groups.values():
+        finished, _ = split_finished(group)
+        if finished:
+            choice = choose(finished, chosen)
+            found.update({run.id: choice for run in group})
+    return found
+
+
+def _variant(name: str, by_seed: dict[SeedKey, list[Run]], choices: Mapping[str, Choice]) -> Variant:
     newest = {key: by_seed[key][-1] for key in sorted(by_seed)}
     repeats = tuple(run for key in sorted(by_seed) for run in by_seed[key][:-1])
-    return Variant(name, newest, repeats)
+    found = {run.seed: choices[run.id] for run in newest.values() if run.id in choices}
+    return Variant(name, newest, repeats, found)
 
 
 def _own_source(run: Run) -> str:
@@ -118,7 +153,7 @@ def _is_called(run: Run, name: str) -> bool:
     return short_name(run.activation) == short_name(name)
 
 
-def setup(run: Run) -> dict[str, Any]:
+def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
     """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`.
 
     What a model says by default counts as unsaid: a version that knows one more key tells no run from older ones.
@@ -139,8 +174,15 @@ def setup(run: Run) -> dict[str, Any]:
         "data": data_hash(run),
         "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
         "task": _task(run),
-        "finetune": {key: value for key, value in run.info.get("finetune", {}).items() if key != "activation_lr"},
+        "finetune": _settings(run, {ACTIVATION_LR, "tune", *chosen}),
     }
+
+
+def _settings(run: Run, besides: set[str]) -> dict[str, Any]:
+    """A fine-tuning's settings without defaults, which a run of an earlier version may not have recorded."""
+    default = FinetuneSettings().model_dump(mode="json")
+    given = {key: value for key, value in run.info.get("finetune", {}).items() if key not in besides}
+    return {key: value for key, value in given.items() if key not in default or value != default[key]}
 
 
 def data_hash(run: Run) -> str | None:

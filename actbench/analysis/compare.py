@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from actbench.analysis.cohorts import cohorts, data_hash, seed_key, setup
+from actbench.config.tuning import FULL
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
 from actbench.store.index import flat
@@ -94,7 +95,11 @@ def _pair(a: Run, b: Run) -> tuple[bool, str]:
         return False, f"not a pair: one activation, {'trained twice' if same_seeds else 'with other seeds'}"
     if not same_seeds:
         return False, "not a pair: other activations, but other seeds too"
-    return True, "a pair: they differ in the activation alone"
+    if len({run.info.get("finetune", {}).get("tune", FULL) for run in (a, b)}) == 1:
+        return True, "a pair: they differ in the activation alone"
+    same_model = a.info["parent"] == b.info["parent"]
+    differing_in = "what is tuned alone" if same_model else "the activation and what is tuned"
+    return True, f"a pair: they differ in {differing_in}"
 
 
 def asked(run: Run) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Family:
     finetuning: tuple[Comparison, ...]
     evaluation: tuple[Comparison, ...]
     unfinished: tuple[Run, ...]
+    chosen: tuple[str, ...] = ()  # settings of a grid, that the selection set decided
 
     @property
     def all(self) -> tuple[Comparison, ...]:
@@ -54,12 +55,15 @@ class Family:
         return sum(c.difference is not None and c.difference.p_value is not None for c in self.all)
 
 
-def compare(runs: Sequence[Run], baseline: str) -> Family:
-    """Compares within cohorts, by cohort, the baseline first. Runs that are not finished only are listed."""
+def compare(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> Family:
+    """Compares within cohorts, by cohort, the baseline first. Runs that are not finished only are listed.
+
+    `chosen` are the fine-tuning settings of a grid, see `cohorts`.
+    """
     finished, unfinished = split_finished(runs)
     found = [
         _compare(cohort, variant, cohort.called(baseline))
-        for cohort in cohorts(finished)
+        for cohort in cohorts(finished, chosen)
         for variant in sorted(cohort.variants, key=lambda v: (v is not cohort.called(baseline), v.label))
     ]
     found = _adjusted(found)
@@ -69,6 +73,7 @@ def compare(runs: Sequence[Run], baseline: str) -> Family:
         tuple(comparison for comparison in found if comparison.cohort.task is not None),
         tuple(comparison for comparison in found if comparison.cohort.text is not None),
         tuple(unfinished),
+        tuple(chosen),
     )
 
 

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from actbench.activations import Activation, create, curve
 from actbench.activations.describe import stand_in_inputs
 from actbench.config.own_files import find_copy
+from actbench.config.tuning import FULL, moves
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
 
@@ -72,7 +73,7 @@ def slot_curves(run: Run, grid: Grid | None = None) -> list[SlotCurve]:
 
 
 def curves_over_training(run: Run, most: int, grid: Grid | None = None) -> dict[int, list[SlotCurve]]:
-    """The curves of all of a run's slots at step 0 and after every validation, by step; `final` is that step's.
+    """The curves of all of a run's slots at step 0 and after every validation or epoch; `final` is that step's.
 
     Of more than `most` steps, so many are taken, evenly, the first and the last among them. Raises BadInput as
     `slot_curves` does, and when the run logged no coefficients, or not one by one.
@@ -81,9 +82,7 @@ def curves_over_training(run: Run, most: int, grid: Grid | None = None) -> dict[
     rows = {row["step"]: row["values"] for row in run.metrics() if row.get("kind") == "coefficients"}
     slots = recorded_slots(run)
     if not rows:
-        learns = any(slot["final"] for slot in slots)
-        hint = "they are at every validation of pre-training" if learns else "its activations have none"
-        raise BadInput(Problem(f"run {run.id} logged no coefficients", hint=hint))
+        raise BadInput(Problem(f"run {run.id} logged no coefficients", hint=_why_none(run, slots)))
     rows, samples = {0: {}, **rows}, input_samples(run)
     steps = list(rows)
     taken = np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int)
@@ -114,6 +113,15 @@ def input_samples(run: Run) -> dict[str, NDArray[np.float32]]:
         return load_file(path)
     except SafetensorError as error:
         raise BadInput(Problem(f"damaged: {error}", where=str(path))) from None
+
+
+def _why_none(run: Run, slots: list[dict[str, Any]]) -> str:
+    if not any(slot["final"] for slot in slots):
+        return "its activations have none"
+    mode = run.info.get("finetune", {}).get("tune", FULL)
+    if "activation" not in moves(mode):
+        return f"tune={mode} leaves them as they were"
+    return "they are at every validation of pre-training, and after every epoch of fine-tuning"
 
 
 def _as_of(run: Run, slots: list[dict[str, Any]], values: dict[str, Any]) -> list[dict[str, Any]]:

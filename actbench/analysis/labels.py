@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from actbench.analysis.grids import coefficients_learn
 from actbench.config.activation import ActivationOptimizer, ActivationSpec, Selector
+from actbench.config.grid import ACTIVATION_LR
 from actbench.config.placement import POOLER, POOLER_DEFAULT, placement, short_name, spelled
 from actbench.config.resolve import read_recorded_model
 from actbench.config.schema import GptSection
+from actbench.config.tuning import FULL
 from actbench.store import Run, identity_hash
 
 LONG = 16  # characters of JSON above which an option is told by a hash, as coefficients are
 
 
-def label(run: Run) -> str:
-    """The activation as a reader should see it: its name, and what of its treatment is not the default."""
-    return _label(run, [*_treatment(run), *_learning(run)])
+def label(run: Run, chosen: Collection[str] = ()) -> str:
+    """The activation as a reader should see it: its name, and what of its treatment is not the default.
+
+    Fine-tuning settings that were `chosen` from a grid are not named.
+    """
+    return _label(run, [*_treatment(run), *_learning(run, chosen)])
 
 
-def labels(runs: Sequence[Run]) -> list[str]:
+def labels(runs: Sequence[Run], chosen: Collection[str] = ()) -> list[str]:
     """A label for each run, as short as tells them apart: how coefficients learn is named only where it differs."""
-    full = [label(run) for run in runs]
+    full = [label(run, chosen) for run in runs]
     short = [_label(run, _treatment(run)) for run in runs]
     meanings: dict[str, set[str]] = {}
     for name, whole in zip(short, full, strict=True):
@@ -36,7 +42,7 @@ def _label(run: Run, extras: list[str]) -> str:
 
 
 def _treatment(run: Run) -> list[str]:
-    """The activation's options, what other layers hold, a pooler that is not BERT's own, and long options' hash."""
+    """The activation's options, what other layers hold, a pooler that is not BERT's own, long options' hash, a mode."""
     model = read_recorded_model(run.info["recipe"]["model"], str(run.folder / "run.json"))
     placed = placement(model)
     alike: dict[str, list[str]] = {}
@@ -50,7 +56,9 @@ def _treatment(run: Run) -> list[str]:
         others.append("one an expert")
     long = {slot: found for slot, spec in placed.items() if (found := _options(spec, long=True))}
     numbers = [f"numbers #{identity_hash(long)[:4]}"] if long else []
-    return [*(f"{key}={value}" for key, value in _options(model.activation, long=False).items()), *others, *numbers]
+    options = [f"{key}={value}" for key, value in _options(model.activation, long=False).items()]
+    mode = run.info.get("finetune", {}).get("tune", FULL)
+    return [*options, *others, *numbers, *([] if mode == FULL else [f"tune={mode}"])]
 
 
 def _words(spec: ActivationSpec) -> str:
@@ -62,7 +70,7 @@ def _options(spec: ActivationSpec, *, long: bool) -> dict[str, Any]:
     return {key: value for key, value in sorted(spec.options.items()) if (len(json.dumps(value)) > LONG) == long}
 
 
-def _learning(run: Run) -> list[str]:
+def _learning(run: Run, chosen: Collection[str]) -> list[str]:
     """What is unusual in how a run's activation coefficients learn."""
     if run.info["model"].get("activation_parameters") == 0:
         return []  # there are none
@@ -72,8 +80,9 @@ def _learning(run: Run) -> list[str]:
         selector = Selector(**{key: override[key] for key in Selector.model_fields if key in override})
         where = selector.slot or f"layers {selector.layers}"
         unusual += [f"{where} {words}" for words in _said(override)]
-    rate = run.info.get("finetune", {}).get("activation_lr")
-    return unusual if rate is None else [*unusual, f"activation_lr={rate:g}"]
+    rate = run.info.get("finetune", {}).get(ACTIVATION_LR)
+    said = rate is not None and ACTIVATION_LR not in chosen and coefficients_learn(run)
+    return [*unusual, f"{ACTIVATION_LR}={rate:g}"] if said else unusual
 
 
 def _unusual(given: Mapping[str, Any]) -> list[str]:

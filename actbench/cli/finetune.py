@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actbench.cli.common import RUNS, JsonOption, RunsOption, parse_seeds, print_json, say
+from actbench.cli.grid import GridOption, choices_by_task, read_grid
 from actbench.errors import RunFailed
 
 if TYPE_CHECKING:
+    from actbench.analysis.grids import Choice
     from actbench.config import FinetuneSettings
+    from actbench.config.grid import FinetuneGrid
     from actbench.data.tasks import TaskData
     from actbench.store import Run
 
@@ -25,6 +28,13 @@ SizeOption = Annotated[
     str, typer.Option("--train-size", metavar="N|all", help="Train on so many examples, drawn by the seed.")
 ]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as in 0-4 or 0,1,7.")]
+TuneOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODE",
+        help="What moves: full, fixed-activation, bitfit, activation, bitfit+activation, head, random-bias:K.",
+    ),
+]
 SettingOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in lr=1e-4 or epochs=10.")
 ]
@@ -39,6 +49,8 @@ def glue(
     data: Annotated[str, typer.Option(help="A folder with GLUE's TSV files, or 'hub' to download.")] = "hub",
     train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
+    tune: TuneOption = None,
+    grid: GridOption = None,
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -48,10 +60,12 @@ def glue(
     Example: actbench finetune glue --from bert-nano-raf-s0 --tasks cola,rte --data GLUE --train-size 100 --seeds 0-4
     """
     from actbench.config import FinetuneSettings
+    from actbench.config.grid import FinetuneGrid
     from actbench.data.glue import TASKS, load_glue
 
     chosen = _choose(tasks, list(TASKS))
-    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
+    changed = _settings(train_size, tune, settings, FinetuneSettings)
+    request = _request(from_run, seeds, changed, read_grid(grid, FinetuneGrid), runs)
     _run(request, [load_glue(name, None if data == "hub" else Path(data)) for name in chosen], runs, as_json)
 
 
@@ -61,6 +75,8 @@ def probes(
     tasks: Annotated[str, typer.Option(help="Comma-separated: probe_swap,probe_order,probe_overlap, or all.")] = "all",
     train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
+    tune: TuneOption = None,
+    grid: GridOption = None,
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -70,11 +86,13 @@ def probes(
     Example: actbench finetune probes --from bert-nano-raf-s0 --train-size 100 --seeds 0-4
     """
     from actbench.config import FinetuneSettings
+    from actbench.config.grid import FinetuneGrid
     from actbench.data.probes import TASKS, probes_for
     from actbench.evaluation.load import recipe_of
 
     chosen = _choose(tasks, list(TASKS))
-    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
+    changed = _settings(train_size, tune, settings, FinetuneSettings)
+    request = _request(from_run, seeds, changed, read_grid(grid, FinetuneGrid), runs)
     loaded = probes_for(recipe_of(request.parent))
     _run(request, [loaded[name] for name in chosen], runs, as_json)
 
@@ -88,6 +106,8 @@ def squad(
     ] = "hub",
     train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
+    tune: TuneOption = None,
+    grid: GridOption = None,
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -97,12 +117,14 @@ def squad(
     Example: actbench finetune squad --from bert-nano-raf-s0 --data SQUAD --train-size 100 --seeds 0-4
     """
     from actbench.config import SquadSettings
+    from actbench.config.grid import SquadGrid
     from actbench.data.squad import VERSIONS, load_squad
     from actbench.errors import BadInput, Problem, nearest
 
     if version not in VERSIONS:
         raise BadInput(Problem(f"no SQuAD {version}", "--version", hint=nearest(version, list(VERSIONS))))
-    request = _request(from_run, train_size, seeds, settings, SquadSettings, runs)
+    changed = _settings(train_size, tune, settings, SquadSettings)
+    request = _request(from_run, seeds, changed, read_grid(grid, SquadGrid), runs)
     _run(request, [load_squad(VERSIONS[version], None if data == "hub" else Path(data))], runs, as_json)
 
 
@@ -113,22 +135,24 @@ class _Request:
     parent: Run
     seeds: list[int]
     settings: FinetuneSettings
+    grid: FinetuneGrid
 
 
-def _request(
-    from_run: str,
-    train_size: str,
-    seeds: str,
-    changes: list[str] | None,
-    section: type[FinetuneSettings],
-    runs: Path,
-) -> _Request:
-    from actbench.config.resolve import Source, apply_overrides, validate
+def _request(from_run: str, seeds: str, settings: FinetuneSettings, grid: FinetuneGrid, runs: Path) -> _Request:
     from actbench.store import find_run
 
-    source = Source(_sized(train_size), {"train_size": "--train-size"})
-    settings, wanted = validate(apply_overrides(source, changes or []), section), parse_seeds(seeds)
-    return _Request(find_run(from_run, runs), wanted, settings)
+    wanted = parse_seeds(seeds)
+    return _Request(find_run(from_run, runs), wanted, settings, grid)
+
+
+def _settings(
+    train_size: str, tune: str | None, changes: list[str] | None, section: type[FinetuneSettings]
+) -> FinetuneSettings:
+    from actbench.config.resolve import Source, apply_overrides, validate
+
+    given = {**_sized(train_size), **({} if tune is None else {"tune": tune})}
+    source = Source(given, {"train_size": "--train-size", "tune": "--tune"})
+    return validate(apply_overrides(source, changes or []), section)
 
 
 def _sized(text: str) -> dict[str, Any]:
@@ -154,31 +178,38 @@ def _choose(text: str, known: list[str]) -> list[str]:
 def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) -> None:
     from actbench.training.finetune_plan import plan_finetuning
 
-    plans = plan_finetuning(request.parent, tasks, request.seeds, request.settings, runs)
+    plans = plan_finetuning(request.parent, tasks, request.seeds, request.settings, runs, request.grid)
     if not all(plan.run.manifest for plan in plans):
         from actbench.training.finetune import finetune
 
         for _ in finetune(plans, say):
             pass
     finished = [plan.run for plan in plans if plan.run.manifest]
-    results = [{"run": run.id, "seed": run.info["finetune_seed"], **run.summary} for run in finished]
+    choices = choices_by_task(finished, request.grid)
+    left = {run.id for choice in choices.values() for run in choice.left}
+    results = [
+        {"run": run.id, "seed": run.info["finetune_seed"], **run.summary} for run in finished if run.id not in left
+    ]
     if as_json:
-        print_json({"results": results})
+        tried = [{"task": task, "points": choice.facts()} for task, choice in choices.items()]
+        print_json({"results": results, **({"grid": tried} if request.grid.axes else {})})
     else:
         from actbench.cli.show import print_rows
 
-        rows = [row for data in tasks for row in _rows(data, results)]
-        print_rows(["task", "metric", "mean", "sd", "seeds"], rows)
+        heads = ["task", "metric", "mean", "sd", "seeds", *(["points", "chosen"] if request.grid.axes else [])]
+        rows = [row for data in tasks for row in _rows(data, results, choices.get(data.task.name))]
+        print_rows(heads, [[*row, *["-"] * (len(heads) - len(row))] for row in rows])
     failed = [plan.run.id for plan in plans if plan.run.manifest is None]
     if failed:
         raise RunFailed(f"failed: {', '.join(failed)}")
 
 
-def _rows(data: TaskData, results: list[dict[str, Any]]) -> Iterator[list[str]]:
+def _rows(data: TaskData, results: list[dict[str, Any]], choice: Choice | None) -> Iterator[list[str]]:
     """A row a metric, on the first of the task's evaluation sets."""
     task, first = data.task, next(iter(data.evaluation))
     name = f"{task.name} (stand-in)" if task.stand_in else task.name
+    grid = [] if choice is None else [str(choice.points), choice.chosen.words]
     for metric in dict.fromkeys([*task.metrics, task.headline]):
         values = [result["scores"][first][metric] for result in results if result["task"] == task.name]
         average = f"{mean(values):.4f}" if values else "-"
-        yield [name, metric, average, f"{stdev(values):.4f}" if len(values) > 1 else "-", str(len(values))]
+        yield [name, metric, average, f"{stdev(values):.4f}" if len(values) > 1 else "-", str(len(values)), *grid]

@@ -22,6 +22,9 @@ def test(
     difference: Annotated[
         float | None, typer.Option(help="The difference to see: nats of loss, or points of score.")
     ] = None,
+    grid: Annotated[
+        str, typer.Option(metavar="KEYS", help="Fine-tuning settings that the selection set chooses, as in lr.")
+    ] = "",
     power: Annotated[float, typer.Option(help="How often it should be found, between 0.05 and 1.")] = 0.8,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -35,7 +38,7 @@ def test(
     from actbench.store import find_run, list_runs
 
     given = [find_run(reference, runs) for reference in run] if run else list_runs(runs)
-    family = compare(list({found.id: found for found in given}.values()), baseline)
+    family = compare(list({found.id: found for found in given}.values()), baseline, _axes(grid))
     if not family.all:
         raise BadInput(Problem(f"none of {len(given)} runs is finished" if given else f"there are no runs in {runs}/"))
     if difference is not None and family.pretraining and family.finetuning:
@@ -56,6 +59,17 @@ def _check(difference: float | None, power: float) -> None:
         problems.append(Problem(f"{power:g} is not between 0.05 and 1", "--power", hint="as in 0.8"))
     if problems:
         raise BadInput(problems)
+
+
+def _axes(text: str) -> list[str]:
+    from actbench.config.grid import SquadGrid
+    from actbench.errors import nearest
+
+    known, keys = list(SquadGrid.model_fields), [key.strip() for key in text.split(",") if key.strip()]
+    unknown = [key for key in keys if key not in known]
+    if unknown:
+        raise BadInput([Problem(f"'{key}' cannot be chosen", "--grid", hint=nearest(key, known)) for key in unknown])
+    return keys
 
 
 def _tables(family: Family, difference: float | None, power: float) -> list[Table]:

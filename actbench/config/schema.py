@@ -19,6 +19,7 @@ from actbench.config.activation import (
 from actbench.config.moe import MoeSection
 from actbench.config.placement import learning, placement, short_name, slot_names
 from actbench.config.section import MOST_LAYERS, Fraction, NonNegativeFloat, Positive, PositiveFloat, Section, Several
+from actbench.config.tuning import FULL, TuneMode
 
 
 class ModelSection(Section):
@@ -396,6 +397,7 @@ class FinetuneSettings(Section):
     """
 
     train_size: Positive | None = None  # None: all of the training set
+    tune: TuneMode = FULL  # what moves: a mode of config/tuning.py
     epochs: Positive = 20
     batch_size: Positive = 32
     length: Annotated[int, Field(ge=8)] = 128

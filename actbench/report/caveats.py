@@ -29,10 +29,13 @@ MACHINE = {
 }
 
 
-def caveats(runs: Sequence[Run], baseline: str) -> list[str]:
-    """What is missing, small, uneven or stands in for something else; nothing where nothing is."""
+def caveats(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> list[str]:
+    """What is missing, small, uneven or stands in for something else; nothing where nothing is.
+
+    `chosen` are the fine-tuning settings of a grid.
+    """
     finished, unfinished = split_finished(runs)
-    found = cohorts(finished)
+    found = cohorts(finished, chosen)
     makers: tuple[Callable[[], Iterator[str]], ...] = (
         lambda: _unfinished(unfinished),
         lambda: _few_seeds(found),
@@ -42,6 +45,7 @@ def caveats(runs: Sequence[Run], baseline: str) -> list[str]:
         lambda: _sizes(found, baseline),
         lambda: _machines(found),
         lambda: _rates(found),
+        lambda: _searches(found, baseline),
     )
     return [sentence for make in makers for sentence in make()]
 
@@ -154,6 +158,29 @@ def _rates(found: Sequence[Cohort]) -> Iterator[str]:
             f"Every activation of a model was trained at the same learning rate ({values}). If that was chosen for one "
             "of them, the others are at a disadvantage that no number of seeds shows."
         )
+
+
+def _searches(found: Sequence[Cohort], baseline: str) -> Iterator[str]:
+    """Where a variant's settings were chosen among more points than the baseline's."""
+    uneven: dict[tuple[str, str], dict[str, None]] = {}
+    for cohort in found:
+        partner = cohort.called(baseline)
+        few = _points(partner) if partner is not None else 0
+        for variant in cohort.variants:
+            if few and _points(variant) > few:
+                between = plural(few, "point"), f"{variant.label} among {_points(variant)}"
+                uneven.setdefault(between, {})[f"{cohort.task} of {cohort.name}"] = None
+    for (given, more), places in uneven.items():
+        yield (
+            f"The selection set chose the settings of {baseline} among {given} of a grid, and those of {more}, on "
+            f"{join(list(places))}. Who tries more points finds a better one by chance, too: a part of the difference "
+            "may be that of the search."
+        )
+
+
+def _points(variant: Variant) -> int:
+    """The most points that any of its models was given; 0 without a grid."""
+    return max((choice.points for choice in variant.choices.values()), default=0)
 
 
 def _finetuned(runs: Sequence[Run]) -> list[Run]:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from actbench.analysis.curves import SlotCurve, curves_over_training
-from actbench.analysis.model_curves import BEFORE, ModelCurves, chosen_slots
+from actbench.analysis.model_curves import BEFORE, PRETRAINED, ModelCurves, chosen_slots
 from actbench.errors import BadInput, Problem
 from actbench.report.curve_panels import LEFT, PANEL_WIDTH, Line, Panel, line_handle, panel_figure, start_handle
 from actbench.report.figure_style import MOVING, PROGRESS, colours, figure_format, save, style
@@ -43,6 +43,11 @@ class _History:
         return panel_limits([self.model(step) for step in self.steps], self.slots)
 
     @property
+    def start(self) -> str:
+        """What the curves at step 0 are."""
+        return PRETRAINED if self.run.kind == "finetune" else BEFORE
+
+    @property
     def learned(self) -> list[str]:
         """The slots with coefficients; another's curve stays as it is."""
         learnable = {curve.slot for curve in next(iter(self.steps.values())) if curve.learnable}
@@ -51,7 +56,7 @@ class _History:
     def model(self, step: int) -> ModelCurves:
         """The run as it was after `step` steps, as if that were a model of its own."""
         curves = {curve.slot: curve for curve in self.steps[step]}
-        return ModelCurves(curves, f"step {step:,}", "", self.run.activation, BEFORE, self.run.id)
+        return ModelCurves(curves, f"step {step:,}", "", self.run.activation, self.start, self.run.id)
 
     def curve(self, step: int, slot: str) -> SlotCurve:
         return next(curve for curve in self.steps[step] if curve.slot == slot)
@@ -60,10 +65,10 @@ class _History:
 def plot_over_training(
     run: Run, path: Path, by: Literal["layer", "step"] = "layer", slots: Sequence[str] | None = None
 ) -> None:
-    """Draws how the curves moved, from the coefficients that the run logged at its validations.
+    """Draws how the curves moved, from the coefficients that the run logged at its validations or epochs.
 
-    By layer: a panel a slot, its curve after each validation from light (early) to dark (late). By step: a strip, a
-    panel a step with the layers overlaid. A .gif shows one validation after another, a panel a slot. Raises BadInput
+    By layer: a panel a slot, its curve after each of them from light (early) to dark (late). By step: a strip, a
+    panel a step with the layers overlaid. A .gif shows one step after another, a panel a slot. Raises BadInput
     for another suffix than svg, png, pdf and gif, for a run that logged no coefficients, and for an unknown slot.
     """
     moving = figure_format(path, moving=True) == MOVING
@@ -95,7 +100,7 @@ def _coloured_by_step(history: _History) -> Figure:
         )
         for slot in history.learned
     ]
-    figure = panel_figure(panels, [start_handle(BEFORE)], histograms=False)
+    figure = panel_figure(panels, [start_handle(history.start)], histograms=False)
     _step_bar(figure, scale, last)
     return figure
 
@@ -127,7 +132,7 @@ def _frame(history: _History, step: int, limits: dict[str, tuple[float, float]],
     panels = [
         Panel(panel_title(slot), [Line(history.curve(step, slot), colour)], limits[slot]) for slot in history.learned
     ]
-    handles = [line_handle(f"step {step:,}", colour), start_handle(BEFORE)]
+    handles = [line_handle(f"step {step:,}", colour), start_handle(history.start)]
     return panel_figure(panels, handles, histograms=False)
 
 

@@ -68,29 +68,32 @@ class Report:
         return [*self.results, *self.cost, *self.provenance]
 
 
-def write_report(folder: Path, text: StudyText, runs: Sequence[Run], baseline: str) -> None:
+def write_report(folder: Path, text: StudyText, runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> None:
     """Writes report.html, report.md with figures/*.svg, tables/*.csv and *.tex, and tables.json into `folder`.
 
-    The same runs give the same bytes. Raises BadInput when none of the runs is finished.
+    `chosen` are the fine-tuning settings of a grid, which the selection set decides (see analysis/grids.py). The same
+    runs give the same bytes. Raises BadInput when none of the runs is finished.
     """
     runs = sorted(runs, key=_order)
     finished, _ = split_finished(runs)
     if not finished:
         raise BadInput("nothing to report: none of the runs is finished")
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    report = _report(folder, text, runs, finished, baseline)
+    report = _report(folder, text, runs, finished, baseline, chosen)
     write_text(folder / "report.html", html(report, folder))
     write_text(folder / "report.md", to_markdown(report))
     write_tables(folder / "tables", report.tables)
-    about = {"title": text.title, "about": text.about, "baseline": baseline}
+    about = {"title": text.title, "about": text.about, "baseline": baseline, "chosen": list(chosen)}
     claim = report.claim.data if report.claim else None
     write_json(folder / "tables.json", {**about, "claim": claim, "tables": [t.to_json() for t in report.tables]})
 
 
-def _report(folder: Path, text: StudyText, runs: list[Run], finished: list[Run], baseline: str) -> Report:
-    found = cohorts(finished)
+def _report(
+    folder: Path, text: StudyText, runs: list[Run], finished: list[Run], baseline: str, chosen: Sequence[str]
+) -> Report:
+    found = cohorts(finished, chosen)
     models = [cohort for cohort in found if cohort.is_pretraining]
-    family, colours = compare(runs, baseline), palette(found, baseline)
+    family, colours = compare(runs, baseline, chosen), palette(found, baseline)
     return Report(
         title=text.title,
         about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.about) if paragraph.strip()],
@@ -98,7 +101,7 @@ def _report(folder: Path, text: StudyText, runs: list[Run], finished: list[Run],
         claim=claim_text(text.claim, family) if text.claim else None,
         verdicts=verdicts(family),
         statement=statement(finished),
-        caveats=caveats(runs, baseline),
+        caveats=caveats(runs, baseline, chosen),
         forests=forest_pictures(folder, family, colours),
         results=result_tables(family),
         profiles=profile_pictures(folder, family, colours),
@@ -106,7 +109,7 @@ def _report(folder: Path, text: StudyText, runs: list[Run], finished: list[Run],
         activations=activation_pictures(folder, models),
         cost=[table for table in [cost_table(family)] if table.rows],
         provenance=[
-            runs_table(runs, baseline),
+            runs_table(runs, baseline, chosen),
             hashes_table(runs),
             *(facts_table(title, runs, title.lower()) for title in ("Data", "Hardware", "Environment")),
         ],

@@ -20,14 +20,14 @@ HASH = 12  # hex digits shown of a sha256; the CSV has all
 HASHED = ("model.safetensors", "metrics.jsonl", "activations.json")
 
 
-def runs_table(runs: Sequence[Run], baseline: str) -> Table:
+def runs_table(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> Table:
     """Every run, finished or not: what it is, what came out, and what its recipe changes in the baseline run's."""
     heads = (
         *columns("run", "kind", "activation", "seed", "status"),
         *columns("result", "time", numeric=True),
         *columns(f"recipe beside the {baseline} run of the same seed"),
     )
-    partners = _partners(runs, baseline)
+    partners = _partners(runs, baseline, chosen)
     rows = tuple(_run_row(run, name, partners.get(run.id)) for run, name in zip(runs, labels(runs), strict=True))
     notes = ("Result: validation loss or loss in nats, or headline score in percent.",)
     return Table("Runs", heads, rows, notes, "runs")
@@ -54,13 +54,13 @@ def facts_table(title: str, runs: Sequence[Run], key: str) -> Table:
     return Table(title, (*columns("fact", "value"), *columns("runs", numeric=True)), rows, (), key)
 
 
-def _partners(runs: Sequence[Run], baseline: str) -> dict[str, Run]:
+def _partners(runs: Sequence[Run], baseline: str, chosen: Sequence[str]) -> dict[str, Run]:
     """By run: the baseline's run of the same cohort and seeds, where there is one."""
     found = {}
-    for cohort in cohorts(runs):
+    for cohort in cohorts(runs, chosen):
         partner = cohort.called(baseline)
         for variant in cohort.variants if partner else ():
-            for run in (*variant.runs.values(), *variant.repeats):
+            for run in (*variant.runs.values(), *variant.repeats, *variant.left):
                 if partner and seed_key(run) in partner.runs:
                     found[run.id] = partner.runs[seed_key(run)]
     return found

@@ -10,6 +10,7 @@ from actbench.report.difference_tables import (
     finetuning_differences,
     pretraining_differences,
 )
+from actbench.report.grid_table import grid_table
 from actbench.report.table import Table
 from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table, validation_sets_table
 from actbench.report.task_tables import tasks_table
@@ -20,6 +21,7 @@ MAKERS: tuple[Callable[[Family], Table], ...] = (
     validation_sets_table,
     finetuning_table,
     finetuning_differences,
+    grid_table,
     tasks_table,
     evaluation_table,
     evaluation_differences,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
 from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.paired import Spread, spread
+from actbench.config.tuning import FULL
 from actbench.report import numbers
 from actbench.report.table import Row, Table, columns
 from actbench.store import Run
@@ -47,7 +48,9 @@ def finetuning_table(family: Family) -> Table:
     )
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
     rows = tuple(_finetuning_row(comparison) for comparison in family.finetuning)
-    return Table(title, heads, rows, _notes(family, "finetune", family.finetuning), "finetuning")
+    grid = [f"{numbers.join(family.chosen)}: chosen on the selection set."] if family.chosen else []
+    notes = (*grid, *_trained(family.finetuning), *_notes(family, "finetune", family.finetuning))
+    return Table(title, heads, rows, notes, "finetuning")
 
 
 def evaluation_table(family: Family) -> Table:
@@ -137,6 +140,7 @@ def _finetuning_row(comparison: Comparison) -> Row:
         "activation": variant.label,
         "metric": metric,
         "train_examples": first.summary["train_examples"],
+        "trained_parameters": first.summary.get("trained_parameters"),  # None: of a version before modes, all
         "score_percent": _spread_values(comparison.value),
         "other_scores_percent": others,
     }
@@ -153,6 +157,18 @@ def _other_scores(runs: Sequence[Run], headline: str) -> dict[str, float]:
                 if number or metric != headline:
                     found.setdefault(metric if len(sets) == 1 else f"{name} {metric}", []).append(100 * value)
     return {name: fmean(values) for name, values in found.items()}
+
+
+def _trained(found: Sequence[Comparison]) -> Iterator[str]:
+    """How many numbers each variant trained that did not train all."""
+    said: dict[str, dict[str, None]] = {}
+    for comparison in found:
+        run = comparison.variant.first
+        if run.info["finetune"].get("tune", FULL) != FULL:
+            count = numbers.count(run.summary["trained_parameters_without_head"])
+            said.setdefault(comparison.variant.label, {})[count] = None
+    if said:
+        yield "Numbers trained besides the head: " + ", ".join(f"{x} {' or '.join(n)}" for x, n in said.items()) + "."
 
 
 def _evaluation_row(comparison: Comparison) -> Row:

@@ -124,9 +124,10 @@ def _pretraining(plan: Plan, line: Progress, speeds: Speeds) -> Estimate:
 
 
 def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) -> Estimate:
-    left = follow_up.n_runs - line.done
+    runs = follow_up.n_runs(node.plan.recipe)
+    left = runs - line.done
     if not left:
-        return Estimate(line.title, line.state, follow_up.n_runs, line.done, 0, 0.0, 0.0, 0, "finished")
+        return Estimate(line.title, line.state, runs, line.done, 0, 0.0, 0.0, 0, "finished")
     if isinstance(follow_up, EvaluateFollowUp):
         seconds, basis = _evaluation_seconds(node.plan, follow_up, speeds)
     else:
@@ -135,7 +136,7 @@ def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) 
         ]
         seconds = left * fmean(seconds for seconds, _ in each)
         basis = min(basis for _, basis in each)
-    return Estimate(line.title, line.state, follow_up.n_runs, line.done, 0, seconds, 0.0, left * SMALL_RUN_BYTES, basis)
+    return Estimate(line.title, line.state, runs, line.done, 0, seconds, 0.0, left * SMALL_RUN_BYTES, basis)
 
 
 def _evaluation_seconds(plan: Plan, follow_up: EvaluateFollowUp, speeds: Speeds) -> tuple[float, str]:

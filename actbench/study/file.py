@@ -15,6 +15,7 @@ from actbench.config import Recipe
 from actbench.config.placement import short_name
 from actbench.config.resolve import Source, merge, override_source, read_chain, recipe_from, validate
 from actbench.config.section import Section, Several
+from actbench.config.tuning import WITHOUT_COEFFICIENTS
 from actbench.errors import BadInput, Problem, nearest
 from actbench.study.follow_ups import HUB, KNOWN_TASKS, FinetuneFollowUp, FollowUp
 
@@ -36,6 +37,13 @@ class Study(Section):
     claim: Claim | None = None  # what is to be shown, stated before the runs
     baseline: str = "gelu"  # the activation the others are compared to
     experiments: Annotated[list[Experiment], Field(min_length=1)]
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The fine-tuning settings that some follow-up has a grid of."""
+        follow_ups = [follow_up for experiment in self.experiments for follow_up in experiment.follow_ups]
+        axes = (axis for one in follow_ups if isinstance(one, FinetuneFollowUp) for axis in one.grid.axes)
+        return tuple(dict.fromkeys(axes))
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,10 @@ def _follow_up_problems(source: Source, i: int, experiment: Experiment, made: Se
             continue
         if any(recipe.model.family != "bert" for recipe in made):
             yield Problem("only a BERT can be fine-tuned", source.place(key), key)
+        if made and not any(follow_up.suits(recipe) for recipe in made):
+            mode, place = follow_up.settings.tune, f"{key}.settings.tune"
+            hint = f"'{WITHOUT_COEFFICIENTS[mode]}' moves the same besides"
+            yield Problem(f"'{mode}': no run has an activation with coefficients", source.place(place), place, hint)
         known = KNOWN_TASKS[follow_up.finetune]
         for name in follow_up.task_names:
             if name not in known:

@@ -10,15 +10,24 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from actbench.config import FinetuneSettings, Recipe, SquadSettings
-from actbench.config.schema import FilesCorpus
+from actbench.config.grid import FinetuneGrid, SquadGrid
+from actbench.config.schema import BertSection, FilesCorpus
 from actbench.config.section import Section, Several
+from actbench.config.tuning import FULL
 from actbench.data import glue, probes, squad
 from actbench.data.packing import open_source
 from actbench.data.tasks import TaskData
 from actbench.evaluation.load import recipe_of
 from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
 from actbench.store import Run
-from actbench.training.finetune_plan import FinetunePlan, check_size, plan_finetuning
+from actbench.training.finetune_plan import (
+    FinetunePlan,
+    check_mode,
+    check_size,
+    has_coefficients_for,
+    plan_finetuning,
+    points,
+)
 
 KNOWN_TASKS = {"probes": list(probes.TASKS), "glue": list(glue.TASKS)} | {name: [name] for name in squad.TASKS}
 HUB = "hub"
@@ -33,11 +42,13 @@ class FinetuneFollowUp(Section):
     seeds: Annotated[Several[Seed], Field(min_length=1)]
     data: str | None = None  # the folder of the data, relative to the working folder, or hub (the default)
     settings: FinetuneSettings = FinetuneSettings()
+    grid: FinetuneGrid = FinetuneGrid()  # settings to try several values of: the selection set chooses
 
     @property
     def title(self) -> str:
-        """What it does, in two words."""
-        return f"finetune {self.finetune}"
+        """What it does, in two or three words."""
+        mode = self.settings.tune
+        return f"finetune {self.finetune}{'' if mode == FULL else f' {mode}'}"
 
     @property
     def task_names(self) -> list[str]:
@@ -45,9 +56,20 @@ class FinetuneFollowUp(Section):
         return [self.finetune]
 
     @property
-    def n_runs(self) -> int:
-        """How many runs it makes of one pre-trained model."""
-        return len(self.task_names) * len(set(self.seeds))
+    def spans(self) -> bool:
+        """Whether its tasks are answered with parts of texts."""
+        return self.finetune in squad.TASKS
+
+    def suits(self, recipe: Recipe) -> bool:
+        """Whether its mode finds something to tune, or to leave, in a model by `recipe`."""
+        model = recipe.model
+        return not isinstance(model, BertSection) or has_coefficients_for(self.settings.tune, model, spans=self.spans)
+
+    def n_runs(self, recipe: Recipe) -> int:
+        """How many runs it makes of one model pre-trained by `recipe`."""
+        assert isinstance(recipe.model, BertSection)
+        tried = points(self.settings, self.grid, recipe.model, spans=self.spans)
+        return len(self.task_names) * len(tried) * len(set(self.seeds))
 
 
 class LabelsFollowUp(FinetuneFollowUp):
@@ -73,6 +95,7 @@ class SquadFollowUp(FinetuneFollowUp):
 
     finetune: Literal["squad", "squad_v2"]
     settings: SquadSettings = SquadSettings()
+    grid: SquadGrid = SquadGrid()
 
 
 class EvaluateFollowUp(Section):
@@ -95,8 +118,11 @@ class EvaluateFollowUp(Section):
             return None
         return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
 
-    @property
-    def n_runs(self) -> int:
+    def suits(self, recipe: Recipe) -> bool:
+        """Every model can be measured."""
+        return True
+
+    def n_runs(self, recipe: Recipe) -> int:
         """How many runs it makes of one pre-trained model."""
         return 1
 
@@ -132,6 +158,8 @@ def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
         found = [_loaded(name, follow_up.data or HUB) for name in follow_up.task_names]
     for data in found:
         check_size(data, follow_up.settings)
+    if isinstance(recipe.model, BertSection):
+        check_mode(follow_up.settings, recipe.model, spans=follow_up.spans)
     return found
 
 
@@ -148,7 +176,8 @@ def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpP
     if isinstance(follow_up, EvaluateFollowUp):
         return [plan_perplexity(parent, follow_up.files, runs)]
     tasks = tasks_of(follow_up, recipe_of(parent))
-    return plan_finetuning(parent, tasks, list(dict.fromkeys(follow_up.seeds)), follow_up.settings, runs)
+    seeds = list(dict.fromkeys(follow_up.seeds))
+    return plan_finetuning(parent, tasks, seeds, follow_up.settings, runs, follow_up.grid)
 
 
 @cache

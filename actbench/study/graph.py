@@ -91,7 +91,8 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
     for job in loaded.jobs:
         try:
             planned = plan(job.recipe, runs, _quiet(say))
-            for follow_up in job.follow_ups:
+            suited = [follow_up for follow_up in job.follow_ups if follow_up.suits(job.recipe)]
+            for follow_up in suited:
                 check(follow_up, job.recipe)
         except BadInput as error:
             problems += error.problems
@@ -101,7 +102,7 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
             problems.append(Problem("a study gives each run one node", key="hardware.nodes", hint=hint))
             continue
         plans.setdefault(planned.folder, planned)
-        follow_ups.setdefault(planned.folder, {}).update(dict.fromkeys(job.follow_ups))
+        follow_ups.setdefault(planned.folder, {}).update(dict.fromkeys(suited))
     if problems:
         raise BadInput(list(dict.fromkeys(problems)))
     nodes = tuple(Node(planned, tuple(follow_ups[folder])) for folder, planned in plans.items())

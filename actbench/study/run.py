@@ -60,7 +60,8 @@ def report_study(graph: Graph, say: Say) -> tuple[Path | None, int]:
         return None, 0
     report = graph.folder / "report.html"
     say(f"writing {report}")
-    write_report(graph.folder, StudyText(study.title, study.about, study.claim), begun, study.baseline)
+    text = StudyText(study.title, study.about, study.claim)
+    write_report(graph.folder, text, begun, study.baseline, study.chosen)
     return report, finished
 
 

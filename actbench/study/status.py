@@ -82,7 +82,7 @@ def _seconds_left(recipe: Recipe, last: dict[str, Any]) -> float | None:
 def _follow_up(graph: Graph, node: Node, follow_up: FollowUp, *, parent_finished: bool) -> Progress:
     title = f"  {follow_up.title}"
     if not parent_finished:
-        return Progress(title, "waiting", 0, follow_up.n_runs)
+        return Progress(title, "waiting", 0, follow_up.n_runs(node.plan.recipe))
     runs = graph.follow_up_runs(node, follow_up)
     states = [_state(run) for run in runs]
     failed = {run.id: run.failure for run, state in zip(runs, states, strict=True) if state == "failed"}

@@ -32,6 +32,7 @@ from actbench.training.objectives import Objective, objective_of
 from actbench.training.plan import Say
 from actbench.training.signals import stoppable
 from actbench.training.trainer import quiet_trainer
+from actbench.training.tuning import tune
 
 MOST = 8  # runs side by side
 SMALL = 1 << 16  # numbers in the hidden states of a batch: in larger ones matrix products take most of the time
@@ -107,7 +108,8 @@ def _member(plan: FinetunePlan, writer: RunWriter) -> Member:
     objective, recipe = objective_of(plan.data.task, plan.settings), recipe_of(plan.parent)
     assert recipe.model.family == "bert"
     model = objective.model(copy.deepcopy(_pretrained(plan.parent)), recipe.model, plan.seed)
-    return Member(plan, writer, objective, model, train, selection)
+    trained = tune(model, plan.settings.tune, plan.seed)
+    return Member(plan, writer, objective, model, trained, train, selection)
 
 
 def _train(members: list[Member]) -> None:
@@ -162,6 +164,8 @@ def _finish(members: list[Member], hardware: Hardware, began: float) -> None:
                 "epochs": member.epochs,
                 "best_epoch": member.best_epoch,
                 "train_examples": len(member.plan.train_and_selection()[0]),
+                "trained_parameters": member.trained.total,
+                "trained_parameters_without_head": member.trained.without_head,
                 "seconds": round((time.perf_counter() - began) / len(members), 3),
             }
         )

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from actbench.config import FinetuneSettings
+from actbench.config.grid import FinetuneGrid
+from actbench.config.placement import in_short
+from actbench.config.schema import BertSection
+from actbench.config.tuning import WITHOUT_COEFFICIENTS, moves, random_biases
 from actbench.data.tasks import TaskData, sample
 from actbench.errors import BadInput, Problem
 from actbench.evaluation.load import recipe_of
 from actbench.store import Run, identity_hash
+from actbench.training.tuning import tunable
 
 SPLIT_SEED = 96  # RAFT's code shuffles the training set with it before it cuts the selection set off
 SELECTION_SHARE = 0.25
@@ -56,22 +61,42 @@ class FinetunePlan:
 
 
 def plan_finetuning(
-    parent: Run, tasks: Iterable[TaskData], seeds: Iterable[int], settings: FinetuneSettings, runs: Path
+    parent: Run,
+    tasks: Iterable[TaskData],
+    seeds: Iterable[int],
+    settings: FinetuneSettings,
+    runs: Path,
+    grid: FinetuneGrid | None = None,
 ) -> list[FinetunePlan]:
-    """One plan for each task and seed. Raises BadInput when the parent or a task cannot be used."""
-    if parent.kind != "pretrain" or recipe_of(parent).model.family != "bert":
+    """One plan for each task, point of the grid and seed. Raises BadInput when the parent or a task cannot be used."""
+    model = recipe_of(parent).model if parent.kind == "pretrain" else None
+    if not isinstance(model, BertSection):
         raise BadInput(Problem(f"{parent.id} is not a pre-trained BERT", hint="fine-tuning starts from one"))
     if parent.manifest is None:
         raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
     tasks, plans = list(tasks), []
     for data in tasks:
         check_size(data, settings)
-    for data, seed in itertools.product(tasks, list(seeds)):
-        size = settings.train_size or "all"
-        hashed = identity_hash(_identity(parent, data, settings, seed))
-        folder = runs / f"{parent.id}-{data.task.name}-{size}-s{seed}-{hashed}"
-        plans.append(FinetunePlan(parent, data, settings, seed, folder))
+        check_mode(settings, model, spans=data.task.kind == "spans")
+    seeds = list(seeds)
+    for data in tasks:
+        tried = points(settings, grid, model, spans=data.task.kind == "spans")
+        for point, seed in itertools.product(tried, seeds):
+            size = settings.train_size or "all"
+            hashed = identity_hash(_identity(parent, data, point, seed))
+            folder = runs / f"{parent.id}-{data.task.name}-{size}-s{seed}-{hashed}"
+            plans.append(FinetunePlan(parent, data, point, seed, folder))
     return plans
+
+
+def points(
+    settings: FinetuneSettings, grid: FinetuneGrid | None, model: BertSection, *, spans: bool
+) -> list[FinetuneSettings]:
+    """The settings that a grid tries with a model on tasks of a kind; without a grid, `settings` alone."""
+    if grid is None or not grid.axes:
+        return [settings]
+    learn = "activation" in moves(settings.tune) and tunable(model, pools=not spans)["activation"] > 0
+    return grid.points(settings, coefficients_learn=learn)
 
 
 def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int) -> dict[str, Any]:
@@ -100,6 +125,28 @@ def check_size(data: TaskData, settings: FinetuneSettings) -> None:
                 hint=f"a train size of at most {available // 2}",
             )
         )
+
+
+def check_mode(settings: FinetuneSettings, model: BertSection, *, spans: bool) -> None:
+    """Raises BadInput when the settings tune what the model does not have."""
+    if not has_coefficients_for(settings.tune, model, spans=spans):
+        raise BadInput(
+            Problem(
+                f"'{settings.tune}' is about the coefficients of activations, and {in_short(model)} has none",
+                key="tune",
+                hint=f"'{WITHOUT_COEFFICIENTS[settings.tune]}' moves the same besides",
+            )
+        )
+    drawn = random_biases(settings.tune)
+    if drawn is not None and drawn > (biases := tunable(model, pools=not spans)["bias"]):
+        raise BadInput(
+            Problem(f"the model has fewer biases than {drawn:,}", key="tune", hint=f"at most random-bias:{biases}")
+        )
+
+
+def has_coefficients_for(mode: str, model: BertSection, *, spans: bool) -> bool:
+    """Whether a mode that speaks of coefficients finds some; True of a mode that does not."""
+    return mode not in WITHOUT_COEFFICIENTS or tunable(model, pools=not spans)["activation"] > 0
 
 
 def _example_hashes(data: TaskData) -> dict[str, str]:

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn import functional as F
 
 from actbench.config.schema import ActivationOptimizer, FinetuneSettings, OptimizerSection, ScheduleSection
@@ -23,14 +24,17 @@ from actbench.data.encoding import (
 )
 from actbench.errors import Interrupted, RunFailed
 from actbench.nn.bert import Finetuned
+from actbench.nn.build import activation_parameters
 from actbench.nn.stack import Stack
 from actbench.store import RunWriter
+from actbench.training.activation_record import coefficients_row, gradients
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.hardware import Hardware
 from actbench.training.module import key_step, take_mean
 from actbench.training.objectives import Objective, Verdict
 from actbench.training.optimizer import adamw, parameter_groups, set_learning_rates
 from actbench.training.signals import Stop
+from actbench.training.tuning import Trained
 
 Batch = dict[str, Tensor]
 
@@ -46,6 +50,7 @@ class Member:
     writer: RunWriter
     objective: Objective
     model: Finetuned
+    trained: Trained
     train: EncodedExamples
     selection: EncodedExamples
     losses: list[Tensor] = field(default_factory=list)  # of this epoch's batches
@@ -76,18 +81,35 @@ class Member:
         self.epochs += 1
         loss, task, patience = take_mean(self.losses), self.plan.data.task, self.plan.settings.patience
         try:
-            if not np.isfinite(loss):
-                raise RunFailed(f"the loss is no longer finite at step {step}")
+            self._check(step, loss)
             verdict = self.objective.judge(self.selection, outputs)
         except RunFailed as error:
             self.failure = str(error)
             return False
         row = {"step": step, "kind": "epoch", "epoch": self.epochs, "loss": loss}
         self.writer.log({**row, "selection": verdict.scores})
+        if self._coefficients():
+            self._log_coefficients(step)
         if verdict.scores[task.headline] > self.best_score:
             self.best_score, self.best_epoch, self.chosen = verdict.scores[task.headline], self.epochs, verdict
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         return patience is None or self.epochs - self.best_epoch < patience
+
+    def _coefficients(self) -> list[Parameter]:
+        """Those that learn."""
+        return [parameter for parameter in activation_parameters(self.model) if parameter.requires_grad]
+
+    def _check(self, step: int, loss: float) -> None:
+        if not np.isfinite(loss):
+            raise RunFailed(f"the loss is no longer finite at step {step}")
+        if not all(parameter.isfinite().all() for parameter in self._coefficients()):
+            raise RunFailed(f"the coefficients are no longer finite at step {step}")
+
+    def _log_coefficients(self, step: int) -> None:
+        """As pre-training does at a validation; the last step's gradients are still there."""
+        row = coefficients_row(step, self.model, gradients(self.model))
+        assert row is not None
+        self.writer.log(row)
 
 
 class FinetuneModule(pl.LightningModule):
