@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +23,15 @@ FromOption = Annotated[str, typer.Option("--from", help="The pre-trained run: a 
 SizeOption = Annotated[
     str, typer.Option("--train-size", metavar="N|all", help="Train on so many examples, drawn by the seed.")
 ]
+ProtocolOption = Annotated[
+    str,
+    typer.Option(
+        metavar="raft|official", help="Choose the epoch on a part of the training set, or on the development set."
+    ),
+]
+KeepOption = Annotated[
+    bool, typer.Option("--keep-weights", help="Keep each run's weights, for actbench eval transfer and predictions.")
+]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as in 0-4 or 0,1,7.")]
 SettingOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in lr=1e-4 or epochs=10.")
@@ -34,11 +42,14 @@ SettingOption = Annotated[
 def glue(
     from_run: FromOption,
     tasks: Annotated[
-        str, typer.Option(help="Comma-separated: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli, or all.")
+        str,
+        typer.Option(help="Comma-separated: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli; raft (all but wnli), or all."),
     ] = "all",
     data: Annotated[str, typer.Option(help="A folder with GLUE's TSV files, or 'hub' to download.")] = "hub",
     train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
+    protocol: ProtocolOption = "raft",
+    keep_weights: KeepOption = False,
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -48,10 +59,10 @@ def glue(
     Example: actbench finetune glue --from bert-nano-raf-s0 --tasks cola,rte --data GLUE --train-size 100 --seeds 0-4
     """
     from actbench.config import FinetuneSettings
-    from actbench.data.glue import TASKS, load_glue
+    from actbench.data.glue import GROUPS, TASKS, load_glue
 
-    chosen = _choose(tasks, list(TASKS))
-    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
+    chosen = _choose(tasks, list(TASKS), GROUPS)
+    request = _request(from_run, _said(train_size, protocol, keep_weights), seeds, settings, FinetuneSettings, runs)
     _run(request, [load_glue(name, None if data == "hub" else Path(data)) for name in chosen], runs, as_json)
 
 
@@ -61,6 +72,8 @@ def probes(
     tasks: Annotated[str, typer.Option(help="Comma-separated: probe_swap,probe_order,probe_overlap, or all.")] = "all",
     train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
+    protocol: ProtocolOption = "raft",
+    keep_weights: KeepOption = False,
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -74,7 +87,7 @@ def probes(
     from actbench.evaluation.load import recipe_of
 
     chosen = _choose(tasks, list(TASKS))
-    request = _request(from_run, train_size, seeds, settings, FinetuneSettings, runs)
+    request = _request(from_run, _said(train_size, protocol, keep_weights), seeds, settings, FinetuneSettings, runs)
     loaded = probes_for(recipe_of(request.parent))
     _run(request, [loaded[name] for name in chosen], runs, as_json)
 
@@ -88,6 +101,8 @@ def squad(
     ] = "hub",
     train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
+    protocol: ProtocolOption = "raft",
+    keep_weights: KeepOption = False,
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -102,7 +117,7 @@ def squad(
 
     if version not in VERSIONS:
         raise BadInput(Problem(f"no SQuAD {version}", "--version", hint=nearest(version, list(VERSIONS))))
-    request = _request(from_run, train_size, seeds, settings, SquadSettings, runs)
+    request = _request(from_run, _said(train_size, protocol, keep_weights), seeds, settings, SquadSettings, runs)
     _run(request, [load_squad(VERSIONS[version], None if data == "hub" else Path(data))], runs, as_json)
 
 
@@ -117,7 +132,7 @@ class _Request:
 
 def _request(
     from_run: str,
-    train_size: str,
+    said: dict[str, Any],
     seeds: str,
     changes: list[str] | None,
     section: type[FinetuneSettings],
@@ -126,9 +141,15 @@ def _request(
     from actbench.config.resolve import Source, apply_overrides, validate
     from actbench.store import find_run
 
-    source = Source(_sized(train_size), {"train_size": "--train-size"})
+    source = Source(said, {key: f"--{key.replace('_', '-')}" for key in said})
     settings, wanted = validate(apply_overrides(source, changes or []), section), parse_seeds(seeds)
     return _Request(find_run(from_run, runs), wanted, settings)
+
+
+def _said(train_size: str, protocol: str, keep_weights: bool) -> dict[str, Any]:
+    """The settings that have flags of their own, where those say more than nothing."""
+    kept = {"keep_weights": True} if keep_weights else {}
+    return {**_sized(train_size), "protocol": protocol, **kept}
 
 
 def _sized(text: str) -> dict[str, Any]:
@@ -141,17 +162,21 @@ def _sized(text: str) -> dict[str, Any]:
     return {"train_size": int(text)}
 
 
-def _choose(text: str, known: list[str]) -> list[str]:
+def _choose(text: str, known: list[str], groups: Mapping[str, Sequence[str]] | None = None) -> list[str]:
     from actbench.errors import BadInput, Problem, nearest
 
-    names = known if text == "all" else [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in known]
+    groups = groups or {"all": known}
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in known and name not in groups]
     if unknown:
-        raise BadInput([Problem(f"unknown task '{name}'", "--tasks", hint=nearest(name, known)) for name in unknown])
-    return list(dict.fromkeys(names))
+        near = [*known, *groups]
+        raise BadInput([Problem(f"unknown task '{name}'", "--tasks", hint=nearest(name, near)) for name in unknown])
+    return list(dict.fromkeys(task for name in names for task in groups.get(name, [name])))
 
 
 def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) -> None:
+    from actbench.analysis.task_numbers import mean_over_tasks
+    from actbench.cli.finetune_scores import over_tasks, print_scores
     from actbench.training.finetune_plan import plan_finetuning
 
     plans = plan_finetuning(request.parent, tasks, request.seeds, request.settings, runs)
@@ -162,23 +187,11 @@ def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) ->
             pass
     finished = [plan.run for plan in plans if plan.run.manifest]
     results = [{"run": run.id, "seed": run.info["finetune_seed"], **run.summary} for run in finished]
+    average = mean_over_tasks(results, [data.task.name for data in tasks])
     if as_json:
-        print_json({"results": results})
+        print_json({"results": results, "over_tasks": over_tasks(tasks, average)})
     else:
-        from actbench.cli.show import print_rows
-
-        rows = [row for data in tasks for row in _rows(data, results)]
-        print_rows(["task", "metric", "mean", "sd", "seeds"], rows)
+        print_scores(tasks, results, average)
     failed = [plan.run.id for plan in plans if plan.run.manifest is None]
     if failed:
         raise RunFailed(f"failed: {', '.join(failed)}")
-
-
-def _rows(data: TaskData, results: list[dict[str, Any]]) -> Iterator[list[str]]:
-    """A row a metric, on the first of the task's evaluation sets."""
-    task, first = data.task, next(iter(data.evaluation))
-    name = f"{task.name} (stand-in)" if task.stand_in else task.name
-    for metric in dict.fromkeys([*task.metrics, task.headline]):
-        values = [result["scores"][first][metric] for result in results if result["task"] == task.name]
-        average = f"{mean(values):.4f}" if values else "-"
-        yield [name, metric, average, f"{stdev(values):.4f}" if len(values) > 1 else "-", str(len(values))]

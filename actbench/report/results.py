@@ -9,10 +9,12 @@ from actbench.report.difference_tables import (
     evaluation_differences,
     finetuning_differences,
     pretraining_differences,
+    transfer_differences,
 )
 from actbench.report.table import Table
 from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table
 from actbench.report.task_tables import tasks_table
+from actbench.report.transfer_table import transfer_table
 
 MAKERS: tuple[Callable[[Family], Table], ...] = (
     pretraining_table,
@@ -20,6 +22,8 @@ MAKERS: tuple[Callable[[Family], Table], ...] = (
     finetuning_table,
     finetuning_differences,
     tasks_table,
+    transfer_table,
+    transfer_differences,
     evaluation_table,
     evaluation_differences,
 )

@@ -17,6 +17,7 @@ from actbench.data.packing import open_source
 from actbench.data.tasks import TaskData
 from actbench.evaluation.load import recipe_of
 from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
+from actbench.evaluation.transfer_plan import INFERENCE, QUESTIONS, TestName, TransferPlan, plan_transfer, read_test
 from actbench.store import Run
 from actbench.training.finetune_plan import FinetunePlan, check_size, plan_finetuning
 
@@ -26,6 +27,13 @@ HUB = "hub"
 Seed = Annotated[int, Field(ge=0)]
 
 
+class TransferTest(Section):
+    """Data to test a fine-tuned run on, without learning anything from it."""
+
+    task: TestName
+    data: str  # a file, relative to the working folder
+
+
 class FinetuneFollowUp(Section):
     """Fine-tune each BERT with each of these seeds; what on, its kinds say."""
 
@@ -33,11 +41,29 @@ class FinetuneFollowUp(Section):
     seeds: Annotated[Several[Seed], Field(min_length=1)]
     data: str | None = None  # the folder of the data, relative to the working folder, or hub (the default)
     settings: FinetuneSettings = FinetuneSettings()
+    transfer: Several[TransferTest] = ()  # each run that learned a task of the kind keeps its weights, and is tested
+
+    @model_validator(mode="after")
+    def _something_can_be_tested(self) -> FinetuneFollowUp:
+        for test in self.transfer:
+            if not any(self.is_tested(name, test) for name in self.task_names):
+                needed = "mnli among its tasks" if test.task in INFERENCE else "finetune: squad or squad_v2"
+                raise ValueError(f"transfer to {test.task} needs {needed}")
+        return self
 
     @property
     def title(self) -> str:
         """What it does, in two words."""
         return f"finetune {self.finetune}"
+
+    @property
+    def all_settings(self) -> FinetuneSettings:
+        """The settings; weights are kept where they are needed."""
+        return self.settings.model_copy(update={"keep_weights": True}) if self.transfer else self.settings
+
+    def is_tested(self, task: str, test: TransferTest) -> bool:
+        """Whether runs that learned `task` are tested so."""
+        return task in squad.TASKS if test.task in QUESTIONS else task == "mnli"
 
     @property
     def task_names(self) -> list[str]:
@@ -46,15 +72,20 @@ class FinetuneFollowUp(Section):
 
     @property
     def n_runs(self) -> int:
-        """How many runs it makes of one pre-trained model."""
-        return len(self.task_names) * len(set(self.seeds))
+        """How many runs it makes of one pre-trained model, tests of transfer among them."""
+        return (len(self.task_names) + len(self.transfers)) * len(set(self.seeds))
+
+    @property
+    def transfers(self) -> list[tuple[str, TransferTest]]:
+        """Each task with each test of what was learned from it."""
+        return [(name, test) for name in self.task_names for test in self.transfer if self.is_tested(name, test)]
 
 
 class LabelsFollowUp(FinetuneFollowUp):
     """On tasks with labels or scores: `probes` are built-in stand-ins, `glue` is GLUE from its TSV files."""
 
     finetune: Literal["probes", "glue"]
-    tasks: Annotated[Several[str], Field(min_length=1)] | None = None  # None: all
+    tasks: Annotated[Several[str], Field(min_length=1)] | None = None  # None: all; raft: all of glue's but wnli
 
     @model_validator(mode="after")
     def _probes_need_no_data(self) -> LabelsFollowUp:
@@ -65,7 +96,7 @@ class LabelsFollowUp(FinetuneFollowUp):
     @property
     def task_names(self) -> list[str]:
         """The tasks, each once."""
-        return list(dict.fromkeys(self.tasks or KNOWN_TASKS[self.finetune]))
+        return glue.expand(self.tasks or KNOWN_TASKS[self.finetune])
 
 
 class SquadFollowUp(FinetuneFollowUp):
@@ -120,7 +151,7 @@ FollowUp = Annotated[
         "or 'eval' (perplexity)",
     ),
 ]
-FollowUpPlan = FinetunePlan | EvaluationPlan
+FollowUpPlan = FinetunePlan | EvaluationPlan | TransferPlan
 
 
 def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
@@ -139,16 +170,28 @@ def check(follow_up: FollowUp, recipe: Recipe) -> None:
     """Raises BadInput when what it needs for a model pre-trained by `recipe` is not there."""
     if isinstance(follow_up, FinetuneFollowUp):
         tasks_of(follow_up, recipe)
+        for test in follow_up.transfer:
+            read_test(test.task, Path(test.data))
     elif follow_up.files:
         open_source(FilesCorpus(source="files", files=follow_up.files), lambda _: None)
 
 
 def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpPlan]:
-    """The runs that a follow-up makes of a finished run. Raises BadInput when its data cannot be had."""
+    """The runs that a follow-up makes of a finished run. Raises BadInput when its data cannot be had.
+
+    Those that test a fine-tuned run are known once that is finished.
+    """
     if isinstance(follow_up, EvaluateFollowUp):
         return [plan_perplexity(parent, follow_up.files, runs)]
     tasks = tasks_of(follow_up, recipe_of(parent))
-    return plan_finetuning(parent, tasks, list(dict.fromkeys(follow_up.seeds)), follow_up.settings, runs)
+    plans = plan_finetuning(parent, tasks, list(dict.fromkeys(follow_up.seeds)), follow_up.all_settings, runs)
+    transfers = [
+        plan_transfer(planned.run, test.task, Path(test.data), runs)
+        for planned in plans
+        for name, test in follow_up.transfers
+        if name == planned.data.task.name and planned.run.manifest is not None
+    ]
+    return [*plans, *transfers]
 
 
 @cache

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+from actbench.analysis.cohorts import OWN_SETTINGS, finetune_settings
 from actbench.bench.step.peak import Peak, measured_peak
 from actbench.store import Run, environment
 from actbench.store.index import Record, records
@@ -58,7 +59,7 @@ class Speeds:
 
     def finetuning_seconds(self, plan: Plan, task: str, follow_up: FinetuneFollowUp) -> float | None:
         """The median of what finished fine-tunings like this one took; None where there are none."""
-        settings = follow_up.settings.model_dump(mode="json", exclude={"activation_lr"})
+        settings = follow_up.settings.model_dump(mode="json", exclude=set(OWN_SETTINGS))
         found = []
         for record in self._finished:
             if (
@@ -67,7 +68,7 @@ class Speeds:
                 and _recorded_size(record) == _size(plan)
             ):
                 run = Run(record.folder)
-                used = {key: value for key, value in run.info["finetune"].items() if key != "activation_lr"}
+                used = {key: value for key, value in finetune_settings(run).items() if key not in OWN_SETTINGS}
                 if used == settings and (gain := self._gain(run, plan.hardware, ("device",))):
                     found.append(run.summary["seconds"] / gain)
         return median(found) if found else None
