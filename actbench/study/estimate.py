@@ -139,9 +139,8 @@ def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) 
         ]
         tests = min(left, len(follow_up.transfers) * len(set(follow_up.seeds)))
         tuned = left - tests
-        seconds = tuned * fmean(seconds for seconds, _ in each) + tests * _transfer_seconds(
-            node.plan, follow_up, speeds
-        )
+        seconds = tuned * fmean(seconds for seconds, _ in each)
+        seconds += tests * _transfer_seconds(node.plan, follow_up, speeds)
         basis = min(basis for _, basis in each)
         if follow_up.all_settings.keep_weights:
             disk += tuned * WEIGHT_BYTES * int(node.plan.model["parameters"])

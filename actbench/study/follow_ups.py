@@ -166,6 +166,11 @@ def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
     return found
 
 
+def keeps_weights(follow_up: FollowUp) -> bool:
+    """Whether the runs that it makes keep their weights."""
+    return isinstance(follow_up, FinetuneFollowUp) and follow_up.all_settings.keep_weights
+
+
 def check(follow_up: FollowUp, recipe: Recipe) -> None:
     """Raises BadInput when what it needs for a model pre-trained by `recipe` is not there."""
     if isinstance(follow_up, FinetuneFollowUp):
