@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from nli_files import labelled, mnli, pairs
 from studies import carry_out, planned
 
 from actbench.analysis.comparisons import compare
+from actbench.cli import eval_transfer
 from actbench.config import FinetuneSettings, SquadSettings, load_recipe
-from actbench.data.glue import load_glue
+from actbench.data.glue import NLI, load_glue
 from actbench.data.squad import load_squad, read_questions
+from actbench.data.tasks import Example, Task
 from actbench.errors import BadInput
 from actbench.evaluation.load import load, load_finetuned
 from actbench.evaluation.predictions import plan_predictions, write_predictions
 from actbench.evaluation.squad import score_v1, score_v2
-from actbench.evaluation.transfer import evaluate_transfer
-from actbench.evaluation.transfer_plan import plan_transfer
+from actbench.evaluation.transfer import _relabelled, evaluate_transfer
+from actbench.evaluation.transfer_plan import plan_transfer, suits
 from actbench.nn.bert import Bert
 from actbench.report.transfer_table import transfer_table
 from actbench.store import Run, list_runs
@@ -107,6 +110,13 @@ def write_predictions_of(place: Place, tmp_path: Path, texts: list[tuple[str, st
     return [line.split("\t")[1] for line in (out / "MNLI-m.tsv").read_text().splitlines()[1:]]
 
 
+def test_labels_are_matched_by_their_words() -> None:
+    learned = Task("other", "classification", ("neutral", "contradiction", "entailment"), ("accuracy",))
+    given = [Example("a", "b", float(NLI.index(word))) for word in NLI]
+    assert [learned.labels[int(example.label)] for example in _relabelled(given, learned)] == list(NLI)
+    assert suits(learned, "snli") and not suits(replace(learned, labels=("entailment", "not_entailment")), "nli")
+
+
 def test_what_cannot_be_tested_so_is_refused_before_anything_is_made(place: Place, tmp_path: Path) -> None:
     snli = labelled(tmp_path, "snli.txt", ROWS)
     (tmp_path / "G" / "RTE").mkdir(parents=True)
@@ -177,18 +187,21 @@ def test_the_real_test_set_of_cola_is_answered(place: Place, tmp_path: Path) -> 
     assert {line.split("\t")[1] for line in lines[1:]} <= {"0", "1"} and lines[-1].startswith("1062\t")
 
 
-def test_through_the_commands(actbench: Any, place: Place, tmp_path: Path) -> None:
-    runs = ("--runs", place.runs)
+def test_through_the_commands(actbench: Any, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = labelled(tmp_path, "snli.txt", ROWS)
-    done = actbench("eval", "transfer", place.mnli.id, "--task", "snli", "--data", file, *runs, "--json", check=0)
-    (result,) = json.loads(done.stdout)["results"]
+    eval_transfer.transfer([place.mnli.id], "snli", file, place.runs, as_json=True)
+    (result,) = json.loads(capsys.readouterr().out)["results"]
     assert (result["task"], result["without_label"], result["examples"]) == ("mnli to snli", 1, 12)
-    table = actbench("eval", "transfer", place.mnli.id, "--task", "snli", "--data", file, *runs, check=0).stdout
-    assert "mnli to snli" in table.splitlines()[2]
-    out = ("eval", "predictions", place.mnli.id, "--data", place.glue, "-o", "out", *runs)
-    done = actbench(*out, check=0)
+    eval_transfer.transfer([place.mnli.id], "snli", file, place.runs)
+    assert "mnli to snli" in capsys.readouterr().out.splitlines()[2]
+    words = ("eval", "predictions", place.mnli.id, "--data", place.glue, "-o", "out", "--runs", place.runs)
+    done = actbench(*words, check=0)
     assert "the official test set has 9,796" in done.stdout and "A whole submission has also CoLA.tsv" in done.stderr
-    assert "not empty" in actbench(*out, check=2).stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "MNLI-m.tsv",
+        "MNLI-mm.tsv",
+        "provenance.json",
+    ]
 
 
 def test_a_study_tests_what_it_fine_tunes(
