@@ -37,7 +37,8 @@ def plan_predictions(runs: Sequence[Run], data: Path, folder: Path) -> list[tupl
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(Problem("is there and not empty", where=str(folder), hint="give a new folder"))
-    problems, by_task = [], {}
+    problems: list[Problem] = []
+    by_task: dict[str, Run] = {}
     for run in runs:
         try:
             check_keeps_weights(run)

@@ -178,10 +178,9 @@ def _finetuning_seconds(plan: Plan, data: TaskData, follow_up: FinetuneFollowUp,
     settings, speed = follow_up.settings, speeds.of(plan)
     length = _mean_tokens(data.train, settings, plan)
     tested = sum(map(len, data.evaluation.values()))
+    learnt, selected = (settings.train_size or share * len(data.train) for share in (0.75, 0.25))
     if settings.protocol == "official":
         learnt, selected = settings.train_size or len(data.train), len(next(iter(data.evaluation.values())))
-    else:
-        learnt, selected = (settings.train_size or share * len(data.train) for share in (0.75, 0.25))
     tokens = length * (settings.epochs * (learnt + FORWARD * selected) + FORWARD * tested)
     return tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
 
