@@ -68,7 +68,7 @@ class Judgement:
 
 def judge(claim: Claim, family: Family) -> Judgement:
     """What the family's differences say of the claim. One that names what was not run cannot be judged."""
-    kind = family.pretraining if claim.task is None else family.finetuning
+    kind = family.pretraining if claim.task is None else family.finetuning + family.transfer
     spoken_of = [c for c in kind if c.cohort.task == claim.task and _is_of(claim.model, c)]
     if not spoken_of:
         return Judgement(

@@ -14,12 +14,17 @@ from typing import Any
 
 from actbench.analysis.grids import Choice, choose
 from actbench.analysis.labels import label, labels
-from actbench.config import FinetuneSettings
+from actbench.config import FinetuneSettings, SquadSettings
 from actbench.config.grid import ACTIVATION_LR
 from actbench.config.placement import short_name
 from actbench.config.resolve import read_recorded_model
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
+
+Place = tuple[str, str | None, str | None]  # a cohort's name, task and text
+
+OWN_SETTINGS = (ACTIVATION_LR, "keep_weights", "tune")  # of fine-tuning, that a cohort's runs need not share
+ALL = "all"
 
 SeedKey = tuple[int, int]  # (pre-training seed, fine-tuning seed); a pre-training run has 0 for the second
 
@@ -54,10 +59,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Runs that may be compared. `name` is the recipes', with a short hash where two setups share it."""
+    """Runs that may be compared. `name` is the recipes', with what tells setups apart where two share it."""
 
     name: str
-    task: str | None  # of fine-tuning
+    task: str | None  # of fine-tuning, and of a transfer
     variants: tuple[Variant, ...]
     text: str | None = None  # that trained models were evaluated on
 
@@ -65,6 +70,11 @@ class Cohort:
     def is_pretraining(self) -> bool:
         """Whether its runs are the models' own training."""
         return self.task is None and self.text is None
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether its runs test fine-tuned ones on another task's data; `task` then names both."""
+        return self.task is not None and self.variants[0].first.kind == "evaluate"
 
     def called(self, name: str) -> Variant | None:
         """The variant labelled `name`, or else the only one whose activation is called so."""
@@ -89,10 +99,11 @@ def cohorts(runs: Iterable[Run], chosen: Sequence[str] = ()) -> list[Cohort]:
     setups: dict[str, list[Run]] = {}
     for run in runs:
         setups.setdefault(identity_hash(setup(run, chosen)), []).append(run)
-    names = [(_name(group), _task(group[0]), _text(group[0])) for group in setups.values()]
+    places = [(_name(group), _task(group[0]), _text(group[0])) for group in setups.values()]
+    names = _told_apart(list(setups), [group[0] for group in setups.values()], places, chosen)
     made = [
-        Cohort(_told_apart(name, names.count((name, task, text)), setup), task, _variants(group, chosen), text)
-        for (setup, group), (name, task, text) in zip(setups.items(), names, strict=True)
+        Cohort(name, task, _variants(group, chosen), text)
+        for name, group, (_, task, text) in zip(names, setups.values(), places, strict=True)
     ]
     return sorted(made, key=lambda cohort: (cohort.name, cohort.task or "", cohort.text or ""))
 
@@ -168,21 +179,23 @@ def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
         section.pop("activation_overrides", None)
     if "moe" in model:
         model["moe"].pop("activation_sharing", None)
+    left = {*OWN_SETTINGS, *chosen}
     return {
         "kind": run.kind,
         "recipe": {**recipe, "model": model, "optimizer": optimizer},
         "data": data_hash(run),
         "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
         "task": _task(run),
-        "finetune": _settings(run, {ACTIVATION_LR, "tune", *chosen}),
+        "finetune": {key: value for key, value in finetune_settings(run).items() if key not in left},
     }
 
 
-def _settings(run: Run, besides: set[str]) -> dict[str, Any]:
-    """A fine-tuning's settings without defaults, which a run of an earlier version may not have recorded."""
-    default = FinetuneSettings().model_dump(mode="json")
-    given = {key: value for key, value in run.info.get("finetune", {}).items() if key not in besides}
-    return {key: value for key, value in given.items() if key not in default or value != default[key]}
+def finetune_settings(run: Run) -> dict[str, Any]:
+    """How a run, or the run that it tests, was fine-tuned: what its record lacks was at its default then."""
+    if "finetune" not in run.info:
+        return {}
+    section = SquadSettings if run.info.get("task", {}).get("kind") == "spans" else FinetuneSettings
+    return {**section().model_dump(mode="json"), **run.info["finetune"]}
 
 
 def data_hash(run: Run) -> str | None:
@@ -191,8 +204,27 @@ def data_hash(run: Run) -> str | None:
     return None if value is None else str(value)
 
 
-def _told_apart(name: str, sharing: int, setup: str) -> str:
-    return name if sharing == 1 else f"{name} #{setup[:4]}"
+def _told_apart(
+    setups: Sequence[str], firsts: Sequence[Run], places: Sequence[Place], chosen: Sequence[str]
+) -> list[str]:
+    """A name for each setup. Where several would share one, their fine-tuning tells them apart, or else a hash."""
+    named = []
+    for first, place in zip(firsts, places, strict=True):
+        sharing = [other for other, where in zip(firsts, places, strict=True) if where == place]
+        named.append((place[0] + _differing_settings(first, sharing, chosen), *place[1:]))
+    return [
+        place[0] if named.count(place) == 1 else f"{place[0]} #{setup[:4]}"
+        for setup, place in zip(setups, named, strict=True)
+    ]
+
+
+def _differing_settings(run: Run, sharing: Sequence[Run], chosen: Sequence[str]) -> str:
+    """ " (protocol official, train_size 100)", where those sharing a name differ in that."""
+    each = [finetune_settings(other) for other in sharing]
+    own, left = finetune_settings(run), {*OWN_SETTINGS, *chosen}
+    differing = [key for key in own if key not in left and len({repr(one.get(key)) for one in each}) > 1]
+    said = [f"{key} {ALL if key == 'train_size' and own[key] is None else own[key]}" for key in differing]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _name(runs: list[Run]) -> str:
@@ -205,4 +237,4 @@ def _task(run: Run) -> str | None:
 
 
 def _text(run: Run) -> str | None:
-    return str(run.info["data"]["text"]) if run.kind == "evaluate" else None
+    return str(run.info["data"]["text"]) if run.kind == "evaluate" and "task" not in run.info else None

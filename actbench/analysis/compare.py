@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from actbench.analysis.cohorts import cohorts, data_hash, seed_key, setup
+from actbench.analysis.cohorts import cohorts, data_hash, finetune_settings, seed_key, setup
 from actbench.config.tuning import FULL
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
@@ -104,7 +104,8 @@ def _pair(a: Run, b: Run) -> tuple[bool, str]:
 
 def asked(run: Run) -> dict[str, Any]:
     """What a run was asked for: the recipe, and for a fine-tuned run its task, seed and settings."""
-    return {**run.info["recipe"], **{k: run.info[k] for k in ("task", "finetune", "finetune_seed") if k in run.info}}
+    tuned = {key: run.info[key] for key in ("task", "finetune", "finetune_seed") if key in run.info}
+    return {**run.info["recipe"], **tuned, **({"finetune": finetune_settings(run)} if "finetune" in tuned else {})}
 
 
 def _ran_on(run: Run) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from actbench.analysis.paired import (
     paired_difference,
     spread,
 )
+from actbench.analysis.task_numbers import task_number
 from actbench.store import Run
 
 
@@ -23,7 +24,8 @@ from actbench.store import Run
 class Comparison:
     """A cohort's variant beside the cohort's baseline; `difference` is None without one, and for itself.
 
-    Pre-training is compared by validation loss, fine-tuning by the headline score in percent, an evaluation by loss.
+    Pre-training is compared by validation loss, an evaluation by loss, fine-tuning and transfer by the headline score
+    in percent.
     """
 
     cohort: Cohort
@@ -42,12 +44,13 @@ class Family:
     finetuning: tuple[Comparison, ...]
     evaluation: tuple[Comparison, ...]
     unfinished: tuple[Run, ...]
+    transfer: tuple[Comparison, ...] = ()
     chosen: tuple[str, ...] = ()  # settings of a grid, that the selection set decided
 
     @property
     def all(self) -> tuple[Comparison, ...]:
-        """Pre-training, then fine-tuning, then evaluation."""
-        return self.pretraining + self.finetuning + self.evaluation
+        """Pre-training, then fine-tuning, transfer and evaluation."""
+        return self.pretraining + self.finetuning + self.transfer + self.evaluation
 
     @property
     def tested(self) -> int:
@@ -70,9 +73,10 @@ def compare(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> F
     return Family(
         baseline,
         tuple(comparison for comparison in found if comparison.cohort.is_pretraining),
-        tuple(comparison for comparison in found if comparison.cohort.task is not None),
+        tuple(c for c in found if c.cohort.task is not None and not c.cohort.is_transfer),
         tuple(comparison for comparison in found if comparison.cohort.text is not None),
         tuple(unfinished),
+        tuple(comparison for comparison in found if comparison.cohort.is_transfer),
         tuple(chosen),
     )
 
@@ -85,6 +89,11 @@ def losses(variant: Variant) -> dict[int, float]:
 def scores(variant: Variant) -> dict[tuple[int, int], float]:
     """A fine-tuned variant's headline scores in percent, by pre-training and fine-tuning seed."""
     return {key: 100 * float(run.summary["headline"]["value"]) for key, run in variant.runs.items()}
+
+
+def task_numbers(variant: Variant) -> dict[tuple[int, int], float]:
+    """What each run counts with in a mean over tasks, in percent, by its seeds: see `task_number`."""
+    return {key: 100 * task_number(run.summary) for key, run in variant.runs.items()}
 
 
 def _loss(summary: dict[str, Any]) -> float:

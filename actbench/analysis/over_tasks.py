@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actbench.analysis.comparisons import Comparison, scores
-from actbench.analysis.paired import Difference, mean_by_pretraining, paired_difference
+from actbench.analysis.comparisons import Comparison, task_numbers
+from actbench.analysis.paired import Difference, Spread, mean_by_pretraining, paired_difference, spread
 from actbench.analysis.tasks import (
     Array,
     Estimate,
@@ -17,15 +17,16 @@ from actbench.analysis.tasks import (
     probability_of_improvement,
 )
 
-ByTask = dict[str, dict[int, float]]  # scores in percent, by task and pre-training seed
+ByTask = dict[str, dict[int, float]]  # one number a task, in percent, by task and pre-training seed
 
 
 @dataclass(frozen=True)
 class OverTasks:
     """One variant over a model's tasks, at the pre-training seeds that it (and the baseline) has on every task.
 
-    `gains` are its scores less the baseline's of the same seed, (S seeds, T tasks) in points. They and the comparisons
-    are None of the baseline, and without one. `mean_difference` is that of the mean over tasks, paired by seed.
+    A task counts with one number (see `task_number`); `mean` is their plain mean over tasks, over seeds. `gains` are
+    the numbers less the baseline's of the same seed, (S seeds, T tasks) in points. They and the comparisons are None of
+    the baseline, and without one. `mean_difference` is that of the mean over tasks, paired by seed.
     """
 
     model: str
@@ -33,6 +34,7 @@ class OverTasks:
     activation: str
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
+    mean: Spread
     middle: Estimate  # the interquartile mean
     gains: Array | None
     difference: Estimate | None
@@ -74,6 +76,7 @@ def _aggregate(tasks: tuple[str, ...], group: Sequence[Comparison], baseline: By
         group[0].variant.first.activation,
         tasks,
         seeds,
+        spread(_means(seeds, mine).values()),
         interquartile_mean(mine),
         None if theirs is None else mine - theirs,
         None if theirs is None else interquartile_difference(mine, theirs),
@@ -84,7 +87,7 @@ def _aggregate(tasks: tuple[str, ...], group: Sequence[Comparison], baseline: By
 
 
 def _by_task(group: Sequence[Comparison]) -> ByTask:
-    return {str(c.cohort.task): mean_by_pretraining(scores(c.variant)) for c in group}
+    return {str(c.cohort.task): mean_by_pretraining(task_numbers(c.variant)) for c in group}
 
 
 def _shared_seeds(sides: Sequence[Mapping[int, float]]) -> tuple[int, ...]:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json
+from actbench.cli.eval_predictions import predictions
+from actbench.cli.eval_transfer import transfer
 
 if TYPE_CHECKING:
     from actbench.store import Run
 
 app = typer.Typer(no_args_is_help=True, help="Measure finished runs.")
+app.command()(transfer)
+app.command()(predictions)
 
 SHOWN = ("run", "text", "loss", "perplexity", "scored_tokens", "text_tokens", "bits_per_byte")
 

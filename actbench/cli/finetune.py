@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +14,6 @@ from actbench.cli.grid import GridOption, choices_by_task, read_grid
 from actbench.errors import RunFailed
 
 if TYPE_CHECKING:
-    from actbench.analysis.grids import Choice
     from actbench.config import FinetuneSettings
     from actbench.config.grid import FinetuneGrid
     from actbench.data.tasks import TaskData
@@ -26,6 +24,15 @@ app = typer.Typer(no_args_is_help=True, help="Fine-tune a pre-trained BERT.")
 FromOption = Annotated[str, typer.Option("--from", help="The pre-trained run: a folder, name, or beginning of a name.")]
 SizeOption = Annotated[
     str, typer.Option("--train-size", metavar="N|all", help="Train on so many examples, drawn by the seed.")
+]
+ProtocolOption = Annotated[
+    str,
+    typer.Option(
+        metavar="raft|official", help="Choose the epoch on a part of the training set, or on the development set."
+    ),
+]
+KeepOption = Annotated[
+    bool, typer.Option("--keep-weights", help="Keep each run's weights, for actbench eval transfer and predictions.")
 ]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as in 0-4 or 0,1,7.")]
 TuneOption = Annotated[
@@ -44,13 +51,16 @@ SettingOption = Annotated[
 def glue(
     from_run: FromOption,
     tasks: Annotated[
-        str, typer.Option(help="Comma-separated: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli, or all.")
+        str,
+        typer.Option(help="Comma-separated: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli; raft (all but wnli), or all."),
     ] = "all",
     data: Annotated[str, typer.Option(help="A folder with GLUE's TSV files, or 'hub' to download.")] = "hub",
     train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
     tune: TuneOption = None,
     grid: GridOption = None,
+    protocol: ProtocolOption = "raft",
+    keep_weights: KeepOption = False,
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -61,10 +71,10 @@ def glue(
     """
     from actbench.config import FinetuneSettings
     from actbench.config.grid import FinetuneGrid
-    from actbench.data.glue import TASKS, load_glue
+    from actbench.data.glue import GROUPS, TASKS, load_glue
 
-    chosen = _choose(tasks, list(TASKS))
-    changed = _settings(train_size, tune, settings, FinetuneSettings)
+    chosen = _choose(tasks, list(TASKS), GROUPS)
+    changed = _settings(_said(train_size, tune, protocol, keep_weights), settings, FinetuneSettings)
     request = _request(from_run, seeds, changed, read_grid(grid, FinetuneGrid), runs)
     _run(request, [load_glue(name, None if data == "hub" else Path(data)) for name in chosen], runs, as_json)
 
@@ -77,6 +87,8 @@ def probes(
     seeds: SeedsOption = "0",
     tune: TuneOption = None,
     grid: GridOption = None,
+    protocol: ProtocolOption = "raft",
+    keep_weights: KeepOption = False,
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -91,7 +103,7 @@ def probes(
     from actbench.evaluation.load import recipe_of
 
     chosen = _choose(tasks, list(TASKS))
-    changed = _settings(train_size, tune, settings, FinetuneSettings)
+    changed = _settings(_said(train_size, tune, protocol, keep_weights), settings, FinetuneSettings)
     request = _request(from_run, seeds, changed, read_grid(grid, FinetuneGrid), runs)
     loaded = probes_for(recipe_of(request.parent))
     _run(request, [loaded[name] for name in chosen], runs, as_json)
@@ -108,6 +120,8 @@ def squad(
     seeds: SeedsOption = "0",
     tune: TuneOption = None,
     grid: GridOption = None,
+    protocol: ProtocolOption = "raft",
+    keep_weights: KeepOption = False,
     settings: SettingOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -123,7 +137,7 @@ def squad(
 
     if version not in VERSIONS:
         raise BadInput(Problem(f"no SQuAD {version}", "--version", hint=nearest(version, list(VERSIONS))))
-    changed = _settings(train_size, tune, settings, SquadSettings)
+    changed = _settings(_said(train_size, tune, protocol, keep_weights), settings, SquadSettings)
     request = _request(from_run, seeds, changed, read_grid(grid, SquadGrid), runs)
     _run(request, [load_squad(VERSIONS[version], None if data == "hub" else Path(data))], runs, as_json)
 
@@ -145,14 +159,17 @@ def _request(from_run: str, seeds: str, settings: FinetuneSettings, grid: Finetu
     return _Request(find_run(from_run, runs), wanted, settings, grid)
 
 
-def _settings(
-    train_size: str, tune: str | None, changes: list[str] | None, section: type[FinetuneSettings]
-) -> FinetuneSettings:
+def _settings(said: dict[str, Any], changes: list[str] | None, section: type[FinetuneSettings]) -> FinetuneSettings:
     from actbench.config.resolve import Source, apply_overrides, validate
 
-    given = {**_sized(train_size), **({} if tune is None else {"tune": tune})}
-    source = Source(given, {"train_size": "--train-size", "tune": "--tune"})
+    source = Source(said, {key: f"--{key.replace('_', '-')}" for key in said})
     return validate(apply_overrides(source, changes or []), section)
+
+
+def _said(train_size: str, tune: str | None, protocol: str, keep_weights: bool) -> dict[str, Any]:
+    """The settings that have flags of their own, where those say more than nothing."""
+    kept = {"keep_weights": True} if keep_weights else {}
+    return {**_sized(train_size), **({} if tune is None else {"tune": tune}), "protocol": protocol, **kept}
 
 
 def _sized(text: str) -> dict[str, Any]:
@@ -165,17 +182,21 @@ def _sized(text: str) -> dict[str, Any]:
     return {"train_size": int(text)}
 
 
-def _choose(text: str, known: list[str]) -> list[str]:
+def _choose(text: str, known: list[str], groups: Mapping[str, Sequence[str]] | None = None) -> list[str]:
     from actbench.errors import BadInput, Problem, nearest
 
-    names = known if text == "all" else [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in known]
+    groups = groups or {"all": known}
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in known and name not in groups]
     if unknown:
-        raise BadInput([Problem(f"unknown task '{name}'", "--tasks", hint=nearest(name, known)) for name in unknown])
-    return list(dict.fromkeys(names))
+        near = [*known, *groups]
+        raise BadInput([Problem(f"unknown task '{name}'", "--tasks", hint=nearest(name, near)) for name in unknown])
+    return list(dict.fromkeys(task for name in names for task in groups.get(name, [name])))
 
 
 def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) -> None:
+    from actbench.analysis.task_numbers import mean_over_tasks
+    from actbench.cli.finetune_scores import over_tasks, print_scores
     from actbench.training.finetune_plan import plan_finetuning
 
     plans = plan_finetuning(request.parent, tasks, request.seeds, request.settings, runs, request.grid)
@@ -190,26 +211,13 @@ def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) ->
     results = [
         {"run": run.id, "seed": run.info["finetune_seed"], **run.summary} for run in finished if run.id not in left
     ]
+    average = mean_over_tasks(results, [data.task.name for data in tasks])
     if as_json:
         tried = [{"task": task, "points": choice.facts()} for task, choice in choices.items()]
-        print_json({"results": results, **({"grid": tried} if request.grid.axes else {})})
+        grid = {"grid": tried} if request.grid.axes else {}
+        print_json({"results": results, "over_tasks": over_tasks(tasks, average), **grid})
     else:
-        from actbench.cli.show import print_rows
-
-        heads = ["task", "metric", "mean", "sd", "seeds", *(["points", "chosen"] if request.grid.axes else [])]
-        rows = [row for data in tasks for row in _rows(data, results, choices.get(data.task.name))]
-        print_rows(heads, [[*row, *["-"] * (len(heads) - len(row))] for row in rows])
+        print_scores(tasks, results, average, choices)
     failed = [plan.run.id for plan in plans if plan.run.manifest is None]
     if failed:
         raise RunFailed(f"failed: {', '.join(failed)}")
-
-
-def _rows(data: TaskData, results: list[dict[str, Any]], choice: Choice | None) -> Iterator[list[str]]:
-    """A row a metric, on the first of the task's evaluation sets."""
-    task, first = data.task, next(iter(data.evaluation))
-    name = f"{task.name} (stand-in)" if task.stand_in else task.name
-    grid = [] if choice is None else [str(choice.points), choice.chosen.words]
-    for metric in dict.fromkeys([*task.metrics, task.headline]):
-        values = [result["scores"][first][metric] for result in results if result["task"] == task.name]
-        average = f"{mean(values):.4f}" if values else "-"
-        yield [name, metric, average, f"{stdev(values):.4f}" if len(values) > 1 else "-", str(len(values)), *grid]

@@ -41,7 +41,7 @@ def test(
     family = compare(list({found.id: found for found in given}.values()), baseline, _axes(grid))
     if not family.all:
         raise BadInput(Problem(f"none of {len(given)} runs is finished" if given else f"there are no runs in {runs}/"))
-    if difference is not None and family.pretraining and family.finetuning:
+    if difference is not None and family.pretraining and (family.finetuning or family.transfer):
         problem = "means nats for pre-training and points for fine-tuning, and both kinds are given"
         raise BadInput(Problem(problem, "--difference", hint="name runs of one kind"))
     if as_json:
@@ -76,7 +76,7 @@ def _tables(family: Family, difference: float | None, power: float) -> list[Tabl
     from actbench.report.results import result_tables
     from actbench.report.seeds_table import seeds_table
 
-    seeds = [seeds_table(kind, difference, power) for kind in (family.pretraining, family.finetuning)]
+    seeds = [seeds_table(kind, difference, power) for kind in (family.pretraining, family.finetuning, family.transfer)]
     return [*result_tables(family), *(table for table in seeds if table.rows)]
 
 

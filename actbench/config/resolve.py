@@ -57,13 +57,18 @@ def read_recorded_model(data: Any, where: str) -> BertSection | GptSection:
     return _recorded(TypeAdapter(Model), data, where)
 
 
+def read_recorded_settings(data: Any, section: type[S], where: str) -> S:
+    """The settings of a fine-tuned run's record, as `section`. Raises BadInput as `read_recorded` does."""
+    return _recorded(TypeAdapter(section), data, where)
+
+
 def _recorded(kind: TypeAdapter[T], data: Any, where: str) -> T:
     try:
         return kind.validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        message = f"the recipe was recorded by another version of actbench ({key}: {first['msg']})"
+        message = f"this was recorded by another version of actbench ({key}: {first['msg']})"
         raise BadInput(Problem(message, where=where)) from None
 
 

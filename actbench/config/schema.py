@@ -398,6 +398,9 @@ class FinetuneSettings(Section):
 
     train_size: Positive | None = None  # None: all of the training set
     tune: TuneMode = FULL  # what moves: a mode of config/tuning.py
+    # What chooses the epoch. raft: a part of the training set. official: the development set that is reported on.
+    protocol: Literal["raft", "official"] = "raft"
+    keep_weights: bool = False  # has no influence on the run's result or identity
     epochs: Positive = 20
     batch_size: Positive = 32
     length: Annotated[int, Field(ge=8)] = 128

@@ -6,7 +6,7 @@ The test sets have no labels, so `evaluation` holds the official development set
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ _HUB_SPLIT = {
     "dev_mismatched": "validation_mismatched",
 }
 _MAY_BE_ABSENT = {"dev_mismatched"}
-_SHOWN_PROBLEMS = 5
+SHOWN_PROBLEMS = 5
 _KNOWN_FLAWS = 0.0025  # of QQP's rows: releases differ by a few, some broken by a tab or line end in a text
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """Where a task's columns are. `values` are its label column's words in class order; empty for a score."""
 
     folder: str
@@ -48,7 +48,7 @@ def _task(name: str, labels: tuple[str, ...], *metrics: str) -> Task:
 
 
 _ENTAILMENT = ("entailment", "not_entailment")
-_NLI = ("entailment", "neutral", "contradiction")
+NLI = ("entailment", "neutral", "contradiction")
 _PAIR = ("sentence1", "sentence2")
 _BINARY = ("0", "1")
 
@@ -60,7 +60,7 @@ TASKS: dict[str, Task] = {
         _task("mrpc", ("not_equivalent", "equivalent"), "accuracy", "f1"),
         _task("stsb", (), "pearson", "spearman"),
         _task("qqp", ("not_duplicate", "duplicate"), "accuracy", "f1"),
-        _task("mnli", _NLI, "accuracy"),
+        _task("mnli", NLI, "accuracy"),
         _task("qnli", _ENTAILMENT, "accuracy"),
         _task("rte", _ENTAILMENT, "accuracy"),
         _task("wnli", ("not_entailment", "entailment"), "accuracy"),
@@ -68,30 +68,33 @@ TASKS: dict[str, Task] = {
 }
 """The tasks by name. `labels` are in the hub's order, so a class index means the same from both sources."""
 
-_LAYOUTS: dict[str, _Layout] = {
-    "cola": _Layout(
+GROUPS = {"all": tuple(TASKS), "raft": tuple(name for name in TASKS if name != "wnli")}
+"""Names for several tasks: RAFT's eight are all but WNLI."""
+
+LAYOUTS: dict[str, Layout] = {
+    "cola": Layout(
         "CoLA", ("sentence",), "label", _BINARY, {"train": 8551, "dev": 1043}, ("sentence",),
         header=("source", "label", "star", "sentence"),
     ),
-    "sst2": _Layout("SST-2", ("sentence",), "label", _BINARY, {"train": 67349, "dev": 872}, ("sentence",)),
-    "mrpc": _Layout(
+    "sst2": Layout("SST-2", ("sentence",), "label", _BINARY, {"train": 67349, "dev": 872}, ("sentence",)),
+    "mrpc": Layout(
         "MRPC", ("#1 String", "#2 String"), "Quality", _BINARY, {"train": 3668, "dev": 408}, _PAIR
     ),
-    "stsb": _Layout("STS-B", _PAIR, "score", (), {"train": 5749, "dev": 1500}, _PAIR),
-    "qqp": _Layout(
+    "stsb": Layout("STS-B", _PAIR, "score", (), {"train": 5749, "dev": 1500}, _PAIR),
+    "qqp": Layout(
         "QQP", ("question1", "question2"), "is_duplicate", _BINARY, {"train": 363_846, "dev": 40_430},
         ("question1", "question2"), flawed=True,
     ),
-    "mnli": _Layout(
-        "MNLI", _PAIR, "gold_label", _NLI,
+    "mnli": Layout(
+        "MNLI", _PAIR, "gold_label", NLI,
         {"train": 392_702, "dev_matched": 9815, "dev_mismatched": 9832}, ("premise", "hypothesis"),
     ),
-    "qnli": _Layout(
+    "qnli": Layout(
         "QNLI", ("question", "sentence"), "label", _ENTAILMENT, {"train": 104_743, "dev": 5463},
         ("question", "sentence"),
     ),
-    "rte": _Layout("RTE", _PAIR, "label", _ENTAILMENT, {"train": 2490, "dev": 277}, _PAIR),
-    "wnli": _Layout("WNLI", _PAIR, "label", _BINARY, {"train": 635, "dev": 71}, _PAIR),
+    "rte": Layout("RTE", _PAIR, "label", _ENTAILMENT, {"train": 2490, "dev": 277}, _PAIR),
+    "wnli": Layout("WNLI", _PAIR, "label", _BINARY, {"train": 635, "dev": 71}, _PAIR),
 }  # fmt: skip
 
 
@@ -104,8 +107,8 @@ def load_glue(name: str, data: Path | None) -> TaskData[Example]:
     if name not in TASKS:
         raise BadInput(Problem(f"GLUE has no task '{name}'", hint=nearest(name, list(TASKS))))
     splits, facts = _from_hub(name) if data is None else _from_folder(name, data)
-    official = _LAYOUTS[name].official
-    tolerance = _KNOWN_FLAWS if _LAYOUTS[name].flawed else 0
+    official = LAYOUTS[name].official
+    tolerance = _KNOWN_FLAWS if LAYOUTS[name].flawed else 0
     for split, examples in splits.items():
         facts["splits"][split] |= {
             "rows": len(examples),
@@ -117,10 +120,15 @@ def load_glue(name: str, data: Path | None) -> TaskData[Example]:
     return TaskData(TASKS[name], splits.pop("train"), splits, facts)
 
 
+def expand(names: Iterable[str]) -> list[str]:
+    """Task names with each group's name replaced by its tasks, each once."""
+    return list(dict.fromkeys(task for name in names for task in GROUPS.get(name, (name,))))
+
+
 def _from_folder(name: str, data: Path) -> tuple[dict[str, list[Example]], dict[str, Any]]:
-    folder = _task_folder(name, data)
+    folder = task_folder(name, data)
     splits, files = {}, {}
-    for split in _LAYOUTS[name].official:
+    for split in LAYOUTS[name].official:
         file = folder / f"{split}.tsv"
         if split in _MAY_BE_ABSENT and not file.is_file():
             continue
@@ -128,19 +136,19 @@ def _from_folder(name: str, data: Path) -> tuple[dict[str, list[Example]], dict[
     return splits, {"source": "files", "folder": str(folder), "splits": files}
 
 
-def _task_folder(name: str, data: Path) -> Path:
+def task_folder(name: str, data: Path) -> Path:
     """The task's folder in `data`, in any usual spelling, or `data` itself."""
     if not data.is_dir():
         hint = "give the folder that holds GLUE's task folders"
         raise BadInput(Problem("no such folder", where=str(data), hint=hint))
-    known = {_plain(layout.folder): layout.folder for layout in _LAYOUTS.values()}
+    known = {_plain(layout.folder): layout.folder for layout in LAYOUTS.values()}
     folders = [data, *sorted(path for path in data.iterdir() if path.is_dir())]
     found = {_plain(path.name): path for path in folders}
     if name in found:
         return found[name]
     tasks = [path.name for path in folders[1:] if _plain(path.name) in known]
     others = [path.name for path in folders[1:]]
-    wanted = _LAYOUTS[name].folder
+    wanted = LAYOUTS[name].folder
     raise BadInput(
         Problem(
             f"no folder {wanted} here; task folders found: {', '.join(tasks) or 'none'}",
@@ -161,13 +169,13 @@ def _read(name: str, file: Path) -> tuple[list[Example], dict[str, Any]]:
         present = sorted(path.name for path in file.parent.glob("*.tsv"))
         hint = f"found: {', '.join(present) or 'no TSV file'}"
         raise BadInput(Problem(f"no {file.name} here", where=str(file.parent), hint=hint))
-    layout = _LAYOUTS[name]
+    layout = LAYOUTS[name]
     examples, problems = _parse(layout, file)
     allowed = _KNOWN_FLAWS * len(examples) if layout.flawed else 0
     if len(problems) > allowed:
-        more = len(problems) - _SHOWN_PROBLEMS
+        more = len(problems) - SHOWN_PROBLEMS
         rest = [Problem(f"and {more} more problems", where=str(file))] if more > 0 else []
-        raise BadInput(problems[:_SHOWN_PROBLEMS] + rest)
+        raise BadInput(problems[:SHOWN_PROBLEMS] + rest)
     if not examples:
         raise BadInput(Problem("the file has no rows", where=str(file)))
     with file.open("rb") as stream:
@@ -175,9 +183,9 @@ def _read(name: str, file: Path) -> tuple[list[Example], dict[str, Any]]:
     return examples, {"file": file.name, "sha256": sha256, "skipped_rows": len(problems)}
 
 
-def _parse(layout: _Layout, file: Path) -> tuple[list[Example], list[Problem]]:
+def _parse(layout: Layout, file: Path) -> tuple[list[Example], list[Problem]]:
     """The rows that can be used, and a problem for each that cannot."""
-    rows = _rows(file)
+    rows = tsv_rows(file)
     header = layout.header or next(rows, (1, []))[1]
     wanted = (*layout.texts, layout.label)
     missing = [column for column in wanted if column not in header]
@@ -198,7 +206,7 @@ def _parse(layout: _Layout, file: Path) -> tuple[list[Example], list[Problem]]:
     return examples, problems
 
 
-def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+def tsv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and columns of each line. Quotes are text, and only a newline ends a line: GLUE's sentences
     hold quotes, and characters that a csv reader or splitlines() would take for line ends."""
     with file.open(encoding="utf-8-sig", newline="\n") as lines:
@@ -231,7 +239,7 @@ def _from_hub(name: str) -> tuple[dict[str, list[Example]], dict[str, Any]]:
     try:
         found = datasets.load_dataset(HUB_DATASET, name)
     except Exception as error:  # the network stack's own errors differ between its versions
-        folders = ", ".join(layout.folder for layout in _LAYOUTS.values())
+        folders = ", ".join(layout.folder for layout in LAYOUTS.values())
         raise BadInput(
             Problem(
                 f"{HUB_DATASET} cannot be read from the hub: {error}",
@@ -239,9 +247,9 @@ def _from_hub(name: str) -> tuple[dict[str, list[Example]], dict[str, Any]]:
                 "or try the built-in stand-in tasks: actbench finetune probes",
             )
         ) from error
-    columns = (*_LAYOUTS[name].hub_texts, "label")
+    columns = (*LAYOUTS[name].hub_texts, "label")
     splits = {}
-    for split in _LAYOUTS[name].official:
+    for split in LAYOUTS[name].official:
         *texts, labels = (found[_HUB_SPLIT[split]][column] for column in columns)
         seconds = texts[1] if len(texts) > 1 else [None] * len(labels)
         rows = zip(texts[0], seconds, labels, strict=True)

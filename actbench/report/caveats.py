@@ -42,6 +42,7 @@ def caveats(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> l
         lambda: _scale(finished),
         lambda: _stand_ins(finished),
         lambda: _subsets(finished),
+        lambda: _protocols(finished),
         lambda: _sizes(found, baseline),
         lambda: _machines(found),
         lambda: _rates(found),
@@ -111,9 +112,20 @@ def _subsets(runs: Sequence[Run]) -> Iterator[str]:
     if sizes:
         numbers = " to ".join(dict.fromkeys(f"{size:,}" for size in (sizes[0], sizes[-1])))
         yield f"Fine-tuning saw {numbers} training examples of a task, by choice, not all there are."
-    cut = sorted({run.info["task"]["name"] for run in tuned if run.info["data"].get("subset")})
+    told = [*tuned, *(run for run in runs if run.kind == "evaluate" and "task" in run.info)]
+    cut = sorted({run.info["task"]["name"] for run in told if run.info["data"].get("subset")})
     if cut:
         yield f"The data of {join(cut)} is a part of the published set: scores cannot be set beside published ones."
+
+
+def _protocols(runs: Sequence[Run]) -> Iterator[str]:
+    chosen = [run for run in _finetuned(runs) if run.info["finetune"].get("protocol") == "official"]
+    if chosen:
+        names = join(sorted({run.info["task"]["name"] for run in chosen}))
+        yield (
+            f"The score on {names} chose its own epoch (protocol official): it is the best of as many looks at the "
+            "development set as there were epochs, which flatters every activation, and the noisier one most."
+        )
 
 
 def _sizes(found: Sequence[Cohort], baseline: str) -> Iterator[str]:

@@ -52,9 +52,9 @@ class Forest:
 
 
 def forests(family: Family) -> list[Forest]:
-    """One of pre-training, one of evaluation and one of fine-tuning, where there are differences."""
+    """One of pre-training, of evaluation, of fine-tuning and of transfer, where there are differences."""
     of_loss = f"Pre-training: difference of validation loss to {family.baseline}"
-    of_score = f"Fine-tuning: difference of score to {family.baseline}"
+    of_score = f"difference of score to {family.baseline}"
     found = [
         _forest(family.pretraining, of_loss, "nats", -1, LOSS_DIGITS, "pretraining-differences"),
         _forest(
@@ -65,7 +65,8 @@ def forests(family: Family) -> list[Forest]:
             LOSS_DIGITS,
             "evaluation-differences",
         ),
-        _forest(family.finetuning, of_score, "points", 1, SCORE_DIGITS, "finetuning-differences"),
+        _forest(family.finetuning, f"Fine-tuning: {of_score}", "points", 1, SCORE_DIGITS, "finetuning-differences"),
+        _forest(family.transfer, f"Transfer: {of_score}", "points", 1, SCORE_DIGITS, "transfer-differences"),
     ]
     return [forest for forest in found if forest is not None]
 

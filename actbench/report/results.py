@@ -9,11 +9,13 @@ from actbench.report.difference_tables import (
     evaluation_differences,
     finetuning_differences,
     pretraining_differences,
+    transfer_differences,
 )
 from actbench.report.grid_table import grid_table
 from actbench.report.table import Table
 from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table, validation_sets_table
 from actbench.report.task_tables import tasks_table
+from actbench.report.transfer_table import transfer_table
 
 MAKERS: tuple[Callable[[Family], Table], ...] = (
     pretraining_table,
@@ -23,6 +25,8 @@ MAKERS: tuple[Callable[[Family], Table], ...] = (
     finetuning_differences,
     grid_table,
     tasks_table,
+    transfer_table,
+    transfer_differences,
     evaluation_table,
     evaluation_differences,
 )

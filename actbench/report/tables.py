@@ -24,7 +24,7 @@ def pretraining_table(family: Family) -> Table:
     )
     title = "Pre-training: loss on held-out text, mean ± sd over seeds; lower is better"
     rows = tuple(_pretraining_row(comparison) for comparison in family.pretraining)
-    return Table(title, heads, rows, _notes(family, "pretrain", family.pretraining), "pretraining")
+    return Table(title, heads, rows, notes(family, "pretrain", family.pretraining), "pretraining")
 
 
 def validation_sets_table(family: Family) -> Table:
@@ -49,8 +49,8 @@ def finetuning_table(family: Family) -> Table:
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
     rows = tuple(_finetuning_row(comparison) for comparison in family.finetuning)
     grid = [f"{numbers.join(family.chosen)}: chosen on the selection set."] if family.chosen else []
-    notes = (*grid, *_trained(family.finetuning), *_notes(family, "finetune", family.finetuning))
-    return Table(title, heads, rows, notes, "finetuning")
+    said = (*grid, *_trained(family.finetuning), *notes(family, "finetune", family.finetuning))
+    return Table(title, heads, rows, said, "finetuning")
 
 
 def evaluation_table(family: Family) -> Table:
@@ -61,7 +61,7 @@ def evaluation_table(family: Family) -> Table:
     )
     title = "Evaluation: loss on whole texts, mean ± sd over seeds; lower is better"
     rows = tuple(_evaluation_row(comparison) for comparison in family.evaluation)
-    return Table(title, heads, rows, _notes(family, "evaluate", family.evaluation), "evaluation")
+    return Table(title, heads, rows, notes(family, "evaluate", family.evaluation), "evaluation")
 
 
 def task_name(comparison: Comparison) -> str:
@@ -88,7 +88,7 @@ def _pretraining_row(comparison: Comparison) -> Row:
         "activation": variant.label,
         "parameters": model["parameters"],
         "parameters_ratio_to_gelu": model["parameters_ratio_to_gelu"],
-        "validation_loss": _spread_values(comparison.value),
+        "validation_loss": spread_values(comparison.value),
         "validation_perplexity": perplexity,
     }
     return Row(cells, values, variant.ids)
@@ -112,7 +112,7 @@ def _validation_set_row(comparison: Comparison, name: str) -> Row:
         "model": comparison.cohort.name,
         "set": name,
         "activation": variant.label,
-        "loss": None if loss is None else _spread_values(loss),
+        "loss": None if loss is None else spread_values(loss),
         "perplexity": perplexity,
     }
     return Row(cells, values, variant.ids)
@@ -121,7 +121,7 @@ def _validation_set_row(comparison: Comparison, name: str) -> Row:
 def _finetuning_row(comparison: Comparison) -> Row:
     variant, first = comparison.variant, comparison.variant.first
     task, metric = first.info["task"], str(first.summary["headline"]["metric"])
-    others = _other_scores(list(variant.runs.values()), metric)
+    others = other_scores(list(variant.runs.values()), metric)
     cells = (
         comparison.cohort.name,
         task_name(comparison),
@@ -141,13 +141,13 @@ def _finetuning_row(comparison: Comparison) -> Row:
         "metric": metric,
         "train_examples": first.summary["train_examples"],
         "trained_parameters": first.summary.get("trained_parameters"),  # None: of a version before modes, all
-        "score_percent": _spread_values(comparison.value),
+        "score_percent": spread_values(comparison.value),
         "other_scores_percent": others,
     }
     return Row(cells, values, variant.ids)
 
 
-def _other_scores(runs: Sequence[Run], headline: str) -> dict[str, float]:
+def other_scores(runs: Sequence[Run], headline: str) -> dict[str, float]:
     """Means over runs, in percent, of all but the headline: by metric, and set where there are several."""
     found: dict[str, list[float]] = {}
     for run in runs:
@@ -188,28 +188,33 @@ def _evaluation_row(comparison: Comparison) -> Row:
         "model": comparison.cohort.name,
         "text": comparison.cohort.text,
         "activation": variant.label,
-        "loss": _spread_values(comparison.value),
+        "loss": spread_values(comparison.value),
         "perplexity": perplexity,
         "bits_per_byte": bits,
     }
     return Row(cells, values, variant.ids)
 
 
-def _spread_values(value: Spread) -> dict[str, Any]:
+def spread_values(value: Spread) -> dict[str, Any]:
+    """A spread for JSON."""
     return {"mean": value.mean, "sd": value.sd, "seeds": value.n}
 
 
-def _notes(family: Family, kind: str, found: Sequence[Comparison]) -> tuple[str, ...]:
+def _kind(run: Run) -> str:
+    return "transfer" if run.kind == "evaluate" and "task" in run.info else run.kind
+
+
+def notes(family: Family, kind: str, found: Sequence[Comparison]) -> tuple[str, ...]:
     """What a reader must know besides the cells: nothing is left out in silence."""
-    notes = []
+    said = []
     for cohort in {id(c.cohort): c.cohort for c in found}.values():
         place = ", ".join(part for part in (cohort.name, cohort.task, cohort.text) if part)
         if cohort.called(family.baseline) is None:
-            notes.append(f"{place}: {cohort.why_none_called(family.baseline)}.")
+            said.append(f"{place}: {cohort.why_none_called(family.baseline)}.")
         repeats = [run.id for variant in cohort.variants for run in variant.repeats]
         if repeats:
-            notes.append(f"{place}: a newer run of the same recipe and seed stands for {', '.join(repeats)}.")
-    unfinished = [run for run in family.unfinished if run.kind == kind]
+            said.append(f"{place}: a newer run of the same recipe and seed stands for {', '.join(repeats)}.")
+    unfinished = [run for run in family.unfinished if _kind(run) == kind]
     if unfinished:
-        notes.append("Left out, not finished: " + ", ".join(f"{r.id} ({r.status})" for r in unfinished) + ".")
-    return tuple(notes)
+        said.append("Left out, not finished: " + ", ".join(f"{r.id} ({r.status})" for r in unfinished) + ".")
+    return tuple(said)

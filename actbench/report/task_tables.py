@@ -7,10 +7,11 @@ from typing import Any
 from actbench.analysis.comparisons import Family
 from actbench.analysis.over_tasks import OverTasks, over_tasks
 from actbench.analysis.paired import ENOUGH_PAIRS
+from actbench.analysis.task_numbers import how_counted
 from actbench.analysis.tasks import Estimate
 from actbench.report import numbers
 from actbench.report.table import Row, Table, columns
-from actbench.report.tables import SCORE_DIGITS
+from actbench.report.tables import SCORE_DIGITS, spread_values, task_name
 
 PROBABILITY_DIGITS = 2
 
@@ -20,11 +21,11 @@ def tasks_table(family: Family) -> Table:
     name = family.baseline
     heads = (
         *columns("model", "activation"),
-        *columns("tasks", "seeds", "IQM [95 %]", f"Δ IQM to {name} [95 %]", numeric=True),
+        *columns("tasks", "seeds", "mean", "IQM [95 %]", f"Δ IQM to {name} [95 %]", numeric=True),
         *columns(f"P(better than {name}) [95 %]", f"Δ mean over tasks to {name} [95 %]", numeric=True),
     )
     found = over_tasks(family.finetuning)
-    title = "Fine-tuning over all tasks: headline scores in percent; higher is better"
+    title = "Fine-tuning over all tasks: one number a task, in percent; higher is better"
     return Table(title, heads, tuple(_row(one) for one in found), _notes(family, found), "over-tasks")
 
 
@@ -35,6 +36,7 @@ def _row(one: OverTasks) -> Row:
         one.label,
         str(len(one.tasks)),
         str(len(one.seeds)),
+        numbers.mean_and_sd(one.mean, SCORE_DIGITS),
         numbers.with_interval(one.middle, SCORE_DIGITS),
         numbers.NOTHING
         if difference is None
@@ -47,6 +49,7 @@ def _row(one: OverTasks) -> Row:
         "activation": one.label,
         "tasks": list(one.tasks),
         "pretraining_seeds": list(one.seeds),
+        "mean": spread_values(one.mean),
         "interquartile_mean": _values(one.middle),
         "interquartile_difference": _values(difference),
         "probability_of_improvement": _values(one.improvement),
@@ -63,8 +66,20 @@ def _values(estimate: Estimate | None) -> dict[str, Any] | None:
     return {"value": estimate.value, "interval_95": list(estimate.interval) if estimate.interval else None}
 
 
+def _counted(family: Family, found: list[OverTasks]) -> list[str]:
+    """For every model: which tasks the numbers are over, and what each counts with."""
+    said = []
+    for model in dict.fromkeys(one.model for one in found):
+        own = {str(c.cohort.task): c for c in family.finetuning if c.cohort.name == model}
+        names = ", ".join(map(task_name, own.values()))
+        sets = {task: list(c.variant.first.summary["scores"]) for task, c in own.items()}
+        said.append(f"{model}: over {names}. {how_counted(sets)} Mean ± sd over pre-training seeds.")
+    return said
+
+
 def _notes(family: Family, found: list[OverTasks]) -> tuple[str, ...]:
     notes = [
+        *_counted(family, found),
         "IQM: the mean of the middle half of all scores. P: how often a run beats one of the baseline, whatever the "
         "seeds, on a task drawn at random. Only the last column's interval, paired t, can be had of few seeds.",
     ]

@@ -45,7 +45,7 @@ def glance(runs: Sequence[Run], found: Sequence[Cohort]) -> list[tuple[str, str]
         "model": {cohort.name for cohort in found},
         "activation": {variant.label for variant in variants},
         "seed": {seed for variant in variants for seed, _ in variant.runs},
-        "task": {cohort.task for cohort in found if cohort.task},
+        "task": {cohort.task for cohort in found if cohort.task and not cohort.is_transfer},
     }
     done = str(len(finished)) if len(finished) == len(runs) else f"{len(finished)} of {len(runs)}"
     tiles = [(done, "run finished" if len(runs) == 1 else "runs finished")]

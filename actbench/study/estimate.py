@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from actbench.config import FinetuneSettings, SquadSettings
 from actbench.data.documents import expand
 from actbench.data.tasks import AnyExample, Example, TaskData
+from actbench.evaluation.transfer_plan import read_test
 from actbench.study.follow_ups import EvaluateFollowUp, FinetuneFollowUp, FollowUp, tasks_of
 from actbench.study.graph import Graph, Node
 from actbench.study.speed import COMPILED, COMPILED_BEFORE_S, COMPILING_S, UNCOMPILED, Speeds
@@ -19,6 +21,7 @@ from actbench.training.plan import Plan
 
 FORWARD = 1 / 3  # of a training step's time
 BYTES_A_PARAMETER = 16  # the weights, and the checkpoint's weights and two moments, in fp32
+WEIGHT_BYTES = 4  # of a parameter that a fine-tuning keeps
 SMALL_RUN_BYTES = 400_000  # a fine-tuning's or an evaluation's files
 TOKENS_A_WORD, BYTES_A_TOKEN = 1.5, 4
 LOOKED_AT = 200  # examples of a task, for their length
@@ -126,6 +129,7 @@ def _pretraining(plan: Plan, line: Progress, speeds: Speeds) -> Estimate:
 def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) -> Estimate:
     runs = follow_up.n_runs(node.plan.recipe)
     left = runs - line.done
+    disk = left * SMALL_RUN_BYTES
     if not left:
         return Estimate(line.title, line.state, runs, line.done, 0, 0.0, 0.0, 0, "finished")
     if isinstance(follow_up, EvaluateFollowUp):
@@ -134,9 +138,28 @@ def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) 
         each = [
             _finetuning_seconds(node.plan, data, follow_up, speeds) for data in tasks_of(follow_up, node.plan.recipe)
         ]
-        seconds = left * fmean(seconds for seconds, _ in each)
+        tests = min(left, len(follow_up.transfers) * len(set(follow_up.seeds)))
+        tuned = left - tests
+        seconds = tuned * fmean(seconds for seconds, _ in each)
+        seconds += tests * _transfer_seconds(node.plan, follow_up, speeds)
         basis = min(basis for _, basis in each)
-    return Estimate(line.title, line.state, runs, line.done, 0, seconds, 0.0, left * SMALL_RUN_BYTES, basis)
+        if follow_up.all_settings.keep_weights:
+            disk += tuned * WEIGHT_BYTES * int(node.plan.model["parameters"])
+    return Estimate(line.title, line.state, runs, line.done, 0, seconds, 0.0, disk, basis)
+
+
+def _transfer_seconds(plan: Plan, follow_up: FinetuneFollowUp, speeds: Speeds) -> float:
+    """Of one test of transfer, on average."""
+    if not follow_up.transfers:
+        return 0.0
+    tests = [read_test(test.task, Path(test.data))[0] for _, test in follow_up.transfers]
+    tokens = fmean(len(examples) * _mean_tokens(examples, follow_up.settings, plan) for examples in tests)
+    return FORWARD * tokens / _uncompiled(plan, speeds.of(plan).tokens_per_second)
+
+
+def _mean_tokens(examples: Sequence[AnyExample], settings: FinetuneSettings, plan: Plan) -> float:
+    longest = min(settings.length, plan.recipe.batch.length)
+    return fmean(_tokens(example, settings, longest) for example in examples[:LOOKED_AT])
 
 
 def _evaluation_seconds(plan: Plan, follow_up: EvaluateFollowUp, speeds: Speeds) -> tuple[float, str]:
@@ -154,11 +177,11 @@ def _finetuning_seconds(plan: Plan, data: TaskData, follow_up: FinetuneFollowUp,
     if measured is not None:
         return measured, "measured"
     settings, speed = follow_up.settings, speeds.of(plan)
-    longest = min(settings.length, plan.recipe.batch.length)
-    length = fmean(_tokens(example, settings, longest) for example in data.train[:LOOKED_AT])
-    learnt = settings.train_size or 0.75 * len(data.train)
-    selected = settings.train_size or 0.25 * len(data.train)
+    length = _mean_tokens(data.train, settings, plan)
     tested = sum(map(len, data.evaluation.values()))
+    learnt, selected = (settings.train_size or share * len(data.train) for share in (0.75, 0.25))
+    if settings.protocol == "official":
+        learnt, selected = settings.train_size or len(data.train), len(next(iter(data.evaluation.values())))
     tokens = length * (settings.epochs * (learnt + FORWARD * selected) + FORWARD * tested)
     return tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
 

@@ -17,6 +17,7 @@ from actbench.config.resolve import Source, merge, override_source, read_chain, 
 from actbench.config.section import Section, Several
 from actbench.config.tuning import WITHOUT_COEFFICIENTS
 from actbench.errors import BadInput, Problem, nearest
+from actbench.evaluation.transfer_plan import transfer_name
 from actbench.study.follow_ups import HUB, KNOWN_TASKS, FinetuneFollowUp, FollowUp
 
 
@@ -124,6 +125,10 @@ def _follow_up_problems(source: Source, i: int, experiment: Experiment, made: Se
             if name not in known:
                 place = source.place(f"{key}.tasks")
                 yield Problem(f"unknown task '{name}'", place, f"{key}.tasks", nearest(name, known))
+        for k, test in enumerate(follow_up.transfer):
+            if not Path(test.data).is_file():
+                at = f"{key}.transfer.{k}.data"
+                yield Problem(f"no such file: {test.data}", source.place(at), at)
         data = follow_up.data
         if data not in (None, HUB) and not Path(str(data)).is_dir():
             yield Problem(f"no such folder: {data}", source.place(f"{key}.data"), f"{key}.data")
@@ -145,9 +150,9 @@ def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> 
         message = f"no run has the claim's model, '{claim.model}'"
         yield Problem(message, source.place("claim.model"), "claim.model", _near(claim.model, models))
     follow_ups = [follow_up for experiment in study.experiments for follow_up in experiment.follow_ups]
-    tasks = {
-        name for follow_up in follow_ups if isinstance(follow_up, FinetuneFollowUp) for name in follow_up.task_names
-    }
+    tuned = [follow_up for follow_up in follow_ups if isinstance(follow_up, FinetuneFollowUp)]
+    tasks = {name for follow_up in tuned for name in follow_up.task_names}
+    tasks |= {transfer_name(name, test.task) for follow_up in tuned for name, test in follow_up.transfers}
     if claim.task is not None and claim.task not in tasks:
         message = f"no run is fine-tuned on the claim's task, '{claim.task}'"
         yield Problem(message, source.place("claim.task"), "claim.task", _near(claim.task, tasks))

@@ -19,6 +19,7 @@ from actbench.data.packing import open_source
 from actbench.data.tasks import TaskData
 from actbench.evaluation.load import recipe_of
 from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
+from actbench.evaluation.transfer_plan import INFERENCE, QUESTIONS, TestName, TransferPlan, plan_transfer, read_test
 from actbench.store import Run
 from actbench.training.finetune_plan import (
     FinetunePlan,
@@ -35,6 +36,13 @@ HUB = "hub"
 Seed = Annotated[int, Field(ge=0)]
 
 
+class TransferTest(Section):
+    """Data to test a fine-tuned run on, without learning anything from it."""
+
+    task: TestName
+    data: str  # a file, relative to the working folder
+
+
 class FinetuneFollowUp(Section):
     """Fine-tune each BERT with each of these seeds; what on, its kinds say."""
 
@@ -43,12 +51,32 @@ class FinetuneFollowUp(Section):
     data: str | None = None  # the folder of the data, relative to the working folder, or hub (the default)
     settings: FinetuneSettings = FinetuneSettings()
     grid: FinetuneGrid = FinetuneGrid()  # settings to try several values of: the selection set chooses
+    transfer: Several[TransferTest] = ()  # each run that learned a task of the kind keeps its weights, and is tested
+
+    @model_validator(mode="after")
+    def _something_can_be_tested(self) -> FinetuneFollowUp:
+        for test in self.transfer:
+            if not any(self.is_tested(name, test) for name in self.task_names):
+                needed = "mnli among its tasks" if test.task in INFERENCE else "finetune: squad or squad_v2"
+                raise ValueError(f"transfer to {test.task} needs {needed}")
+        if self.transfer and self.grid.axes:
+            raise ValueError("transfer tests runs of one setting: give those that a grid has chosen, not a grid")
+        return self
 
     @property
     def title(self) -> str:
         """What it does, in two or three words."""
         mode = self.settings.tune
         return f"finetune {self.finetune}{'' if mode == FULL else f' {mode}'}"
+
+    @property
+    def all_settings(self) -> FinetuneSettings:
+        """The settings; weights are kept where they are needed."""
+        return self.settings.model_copy(update={"keep_weights": True}) if self.transfer else self.settings
+
+    def is_tested(self, task: str, test: TransferTest) -> bool:
+        """Whether runs that learned `task` are tested so."""
+        return task in squad.TASKS if test.task in QUESTIONS else task == "mnli"
 
     @property
     def task_names(self) -> list[str]:
@@ -66,17 +94,22 @@ class FinetuneFollowUp(Section):
         return not isinstance(model, BertSection) or has_coefficients_for(self.settings.tune, model, spans=self.spans)
 
     def n_runs(self, recipe: Recipe) -> int:
-        """How many runs it makes of one model pre-trained by `recipe`."""
+        """How many runs it makes of one model pre-trained by `recipe`, tests of transfer among them."""
         assert isinstance(recipe.model, BertSection)
         tried = points(self.settings, self.grid, recipe.model, spans=self.spans)
-        return len(self.task_names) * len(tried) * len(set(self.seeds))
+        return (len(self.task_names) * len(tried) + len(self.transfers)) * len(set(self.seeds))
+
+    @property
+    def transfers(self) -> list[tuple[str, TransferTest]]:
+        """Each task with each test of what was learned from it."""
+        return [(name, test) for name in self.task_names for test in self.transfer if self.is_tested(name, test)]
 
 
 class LabelsFollowUp(FinetuneFollowUp):
     """On tasks with labels or scores: `probes` are built-in stand-ins, `glue` is GLUE from its TSV files."""
 
     finetune: Literal["probes", "glue"]
-    tasks: Annotated[Several[str], Field(min_length=1)] | None = None  # None: all
+    tasks: Annotated[Several[str], Field(min_length=1)] | None = None  # None: all; raft: all of glue's but wnli
 
     @model_validator(mode="after")
     def _probes_need_no_data(self) -> LabelsFollowUp:
@@ -87,7 +120,7 @@ class LabelsFollowUp(FinetuneFollowUp):
     @property
     def task_names(self) -> list[str]:
         """The tasks, each once."""
-        return list(dict.fromkeys(self.tasks or KNOWN_TASKS[self.finetune]))
+        return glue.expand(self.tasks or KNOWN_TASKS[self.finetune])
 
 
 class SquadFollowUp(FinetuneFollowUp):
@@ -146,7 +179,7 @@ FollowUp = Annotated[
         "or 'eval' (perplexity)",
     ),
 ]
-FollowUpPlan = FinetunePlan | EvaluationPlan
+FollowUpPlan = FinetunePlan | EvaluationPlan | TransferPlan
 
 
 def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
@@ -163,21 +196,38 @@ def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
     return found
 
 
+def keeps_weights(follow_up: FollowUp) -> bool:
+    """Whether the runs that it makes keep their weights."""
+    return isinstance(follow_up, FinetuneFollowUp) and follow_up.all_settings.keep_weights
+
+
 def check(follow_up: FollowUp, recipe: Recipe) -> None:
     """Raises BadInput when what it needs for a model pre-trained by `recipe` is not there."""
     if isinstance(follow_up, FinetuneFollowUp):
         tasks_of(follow_up, recipe)
+        for test in follow_up.transfer:
+            read_test(test.task, Path(test.data))
     elif follow_up.files:
         open_source(FilesCorpus(source="files", files=follow_up.files), lambda _: None)
 
 
 def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpPlan]:
-    """The runs that a follow-up makes of a finished run. Raises BadInput when its data cannot be had."""
+    """The runs that a follow-up makes of a finished run. Raises BadInput when its data cannot be had.
+
+    Those that test a fine-tuned run are known once that is finished.
+    """
     if isinstance(follow_up, EvaluateFollowUp):
         return [plan_perplexity(parent, follow_up.files, runs)]
     tasks = tasks_of(follow_up, recipe_of(parent))
     seeds = list(dict.fromkeys(follow_up.seeds))
-    return plan_finetuning(parent, tasks, seeds, follow_up.settings, runs, follow_up.grid)
+    plans = plan_finetuning(parent, tasks, seeds, follow_up.all_settings, runs, follow_up.grid)
+    transfers = [
+        plan_transfer(planned.run, test.task, Path(test.data), runs)
+        for planned in plans
+        for name, test in follow_up.transfers
+        if name == planned.data.task.name and planned.run.manifest is not None
+    ]
+    return [*plans, *transfers]
 
 
 @cache

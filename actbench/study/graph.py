@@ -9,7 +9,7 @@ from pathlib import Path
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
 from actbench.study.file import LoadedStudy, Study, load_study
-from actbench.study.follow_ups import FollowUp, check, plans_of
+from actbench.study.follow_ups import FollowUp, check, keeps_weights, plans_of
 from actbench.study.tasks import Task
 from actbench.training.plan import Plan, plan
 
@@ -69,7 +69,7 @@ class Graph:
         if run.manifest is None:
             return [Task(f"pretrain {run.id}", (run.id,), recipe=node.plan.recipe)] if _open(run, retry) else []
         tasks: list[Task] = []
-        for follow_up in node.follow_ups:
+        for follow_up in sorted(node.follow_ups, key=lambda one: not keeps_weights(one)):  # a run in common keeps them
             given = {run_id for task in tasks for run_id in task.run_ids}
             found = (found for found in self.follow_up_runs(node, follow_up) if found.id not in given)
             ids = tuple(one.id for one in found if _open(one, retry))

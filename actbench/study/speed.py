@@ -9,10 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+from actbench.analysis.cohorts import OWN_SETTINGS, finetune_settings
 from actbench.bench.step.peak import Peak, measured_peak
-from actbench.config.grid import ACTIVATION_LR
 from actbench.config.schema import BertSection, GptSection
-from actbench.config.tuning import FULL
 from actbench.store import Run, environment
 from actbench.store.index import Record, records
 from actbench.study.follow_ups import FinetuneFollowUp
@@ -61,7 +60,8 @@ class Speeds:
 
     def finetuning_seconds(self, plan: Plan, task: str, follow_up: FinetuneFollowUp) -> float | None:
         """The median of what finished fine-tunings like this one took; None where there are none."""
-        same = follow_up.settings.model_dump(mode="json", exclude={ACTIVATION_LR, *follow_up.grid.axes})
+        differ = {*OWN_SETTINGS, *follow_up.grid.axes} - {"tune"}
+        settings = follow_up.settings.model_dump(mode="json", exclude=differ)
         found = []
         for record in self._finished:
             if (
@@ -70,9 +70,8 @@ class Speeds:
                 and _recorded_size(record) == _size(plan)
             ):
                 run = Run(record.folder)
-                used = {"tune": FULL, **run.info["finetune"]}  # versions before tune did not record it
-                alike = all(used.get(key) == value for key, value in same.items())
-                if alike and (gain := self._gain(run, plan.hardware, ("device",))):
+                used = {key: value for key, value in finetune_settings(run).items() if key not in differ}
+                if used == settings and (gain := self._gain(run, plan.hardware, ("device",))):
                     found.append(run.summary["seconds"] / gain)
         return median(found) if found else None
 

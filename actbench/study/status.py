@@ -87,7 +87,9 @@ def _follow_up(graph: Graph, node: Node, follow_up: FollowUp, *, parent_finished
     states = [_state(run) for run in runs]
     failed = {run.id: run.failure for run, state in zip(runs, states, strict=True) if state == "failed"}
     done = states.count("finished")
-    return Progress(title, _together(states), done, len(runs), failed=failed or None)
+    return Progress(
+        title, _together(states), done, max(len(runs), follow_up.n_runs(node.plan.recipe)), failed=failed or None
+    )
 
 
 def _together(states: Sequence[State]) -> State:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from actbench.config import Recipe
 from actbench.errors import ActbenchError, Interrupted
+from actbench.evaluation.plan import EvaluationPlan
+from actbench.evaluation.transfer_plan import TransferPlan
 from actbench.store import Run
-from actbench.study.follow_ups import FollowUp, plans_of
+from actbench.study.follow_ups import FinetuneFollowUp, FollowUp, plans_of
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.plan import plan
 
@@ -65,11 +67,11 @@ def _pretrain(task: Task, recipe: Recipe, runs: Path) -> None:
 
 def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
     from actbench.evaluation.perplexity import evaluate
+    from actbench.evaluation.transfer import evaluate_transfer
     from actbench.training.finetune import finetune
 
-    plans = [
-        planned for planned in plans_of(Run(runs / task.parent), follow_up, runs) if planned.run.id in task.run_ids
-    ]
+    parent = Run(runs / task.parent)
+    plans = [planned for planned in plans_of(parent, follow_up, runs) if planned.run.id in task.run_ids]
     if len(plans) < len(task.run_ids):
         raise ActbenchError(
             "here the follow-up leads to other runs: this machine has another text or task data than the one that runs "
@@ -78,8 +80,12 @@ def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
     for _ in finetune([planned for planned in plans if isinstance(planned, FinetunePlan)], _tell):
         pass
     for planned in plans:
-        if not isinstance(planned, FinetunePlan):
+        if isinstance(planned, EvaluationPlan):
             evaluate(planned, _silent)
+    if isinstance(follow_up, FinetuneFollowUp) and follow_up.transfer:
+        for planned in plans_of(parent, follow_up, runs):  # anew: what is now finished can be tested
+            if isinstance(planned, TransferPlan) and {planned.run.id, planned.parent.id} & set(task.run_ids):
+                evaluate_transfer(planned)
 
 
 def _tell(message: str) -> None:

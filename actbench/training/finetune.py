@@ -12,13 +12,15 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 
 from actbench.config.schema import HardwareSection
 from actbench.data.encoding import EncodedExamples
 from actbench.data.tasks import AnyExample
 from actbench.errors import RunFailed
-from actbench.evaluation.load import load, recipe_of, recorded_recipe
+from actbench.evaluation.load import TOKENIZER, WEIGHTS, load, recipe_of, recorded_recipe
+from actbench.evaluation.objectives import Objective, objective_of
+from actbench.evaluation.outputs import predict, tensors
 from actbench.nn.bert import Bert
 from actbench.nn.build import activation_slots
 from actbench.nn.stack import Stack
@@ -26,9 +28,8 @@ from actbench.store import Run, RunWriter, claim, environment
 from actbench.store.atomic import replacing, write_json
 from actbench.training.activation_record import coefficients, describe, sample_inputs
 from actbench.training.finetune_plan import FinetunePlan
-from actbench.training.finetune_stack import STOPPED, Epochs, FinetuneModule, Member, Selection, predict, tensors
+from actbench.training.finetune_stack import STOPPED, Epochs, FinetuneModule, Member, Selection
 from actbench.training.hardware import Hardware, choose
-from actbench.training.objectives import Objective, objective_of
 from actbench.training.plan import Say
 from actbench.training.signals import stoppable
 from actbench.training.trainer import quiet_trainer
@@ -103,7 +104,8 @@ def _ended(run: Run) -> str:
 
 def _member(plan: FinetunePlan, writer: RunWriter) -> Member:
     writer.begin()
-    writer.metrics_path.unlink(missing_ok=True)
+    for left in (writer.metrics_path, writer.folder / WEIGHTS):
+        left.unlink(missing_ok=True)
     train, selection = _examples(plan)
     objective, recipe = objective_of(plan.data.task, plan.settings), recipe_of(plan.parent)
     assert recipe.model.family == "bert"
@@ -140,7 +142,7 @@ def _finish(members: list[Member], hardware: Hardware, began: float) -> None:
     stack = Stack([member.model for member in members]).to(hardware.device)  # Lightning takes it off the device
     data = members[0].plan.data
     sets = {name: _encoded(members[0].plan, tuple(examples)) for name, examples in data.evaluation.items()}
-    found = {name: predict(stack, [test] * len(members), hardware) for name, test in sets.items()}
+    found = {name: predict(stack, [test] * len(members), hardware.autocast()) for name, test in sets.items()}
     for number, member in enumerate(members):
         try:
             verdicts = {
@@ -192,11 +194,11 @@ def _encoded(plan: FinetunePlan, examples: tuple[AnyExample, ...]) -> EncodedExa
 
 @lru_cache(maxsize=8)
 def _encoded_once(parent: Run, objective: Objective, examples: tuple[AnyExample, ...], length: int) -> EncodedExamples:
-    return objective.encode(parent.folder / "tokenizer.json", examples, length)
+    return objective.encode(parent.folder / TOKENIZER, examples, length)
 
 
 def _describe(member: Member, hardware: Hardware) -> None:
-    plan, parent = member.plan, member.plan.parent.info
+    plan, parent, encoder = member.plan, member.plan.parent.info, member.model.encoder
     member.writer.describe(
         {
             "kind": "finetune",
@@ -204,6 +206,7 @@ def _describe(member: Member, hardware: Hardware) -> None:
             "recipe": parent["recipe"],
             "code": parent["code"],
             "model": parent["model"],
+            "encoder": {"vocabulary_size": encoder.tokens.num_embeddings, "length": encoder.positions.num_embeddings},
             "task": {**asdict(plan.data.task), "headline": plan.data.task.headline},
             "finetune": plan.settings.model_dump(mode="json"),
             "finetune_seed": plan.seed,
@@ -216,6 +219,10 @@ def _describe(member: Member, hardware: Hardware) -> None:
 
 def _save(member: Member, hardware: Hardware) -> None:
     plan, folder = member.plan, member.writer.folder
+    if plan.settings.keep_weights:
+        with replacing(folder / WEIGHTS) as temporary:
+            save_model(member.model, str(temporary))
+        (folder / TOKENIZER).write_bytes((plan.parent.folder / TOKENIZER).read_bytes())
     initial = coefficients(_pretrained(plan.parent))
     recorded = recorded_recipe(plan.parent)
     write_json(folder / "activations.json", describe(member.model.encoder, recorded.model, initial))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from actbench.config.schema import BertSection
 from actbench.config.tuning import WITHOUT_COEFFICIENTS, moves, random_biases
 from actbench.data.tasks import TaskData, sample
 from actbench.errors import BadInput, Problem
-from actbench.evaluation.load import recipe_of
+from actbench.evaluation.load import WEIGHTS, recipe_of
 from actbench.store import Run, identity_hash
 from actbench.training.tuning import tunable
 
@@ -46,12 +46,17 @@ class FinetunePlan:
         return Run(self.folder)
 
     def train_and_selection(self) -> tuple[list[Any], list[Any]]:
-        """The examples to learn from, and those that choose the epoch: both from the official training set.
+        """The examples to learn from, and those that choose the epoch.
 
-        With a train_size of N both are N examples drawn by the seed; without, the training set shuffled by a fixed
-        seed is cut 75 : 25 (RAFT's protocol). The official evaluation set is only ever tested on.
+        RAFT's protocol takes both from the official training set: with a train_size of N both are N examples drawn by
+        the seed; without, the training set shuffled by a fixed seed is cut 75 : 25. The official evaluation set is only
+        ever tested on. The official protocol learns from all of the training set, or from the same N of it, and chooses
+        by the evaluation set, the first where there are several.
         """
         N = self.settings.train_size
+        if self.settings.protocol == "official":
+            learnt = self.data.train if N is None else sample(self.data.train, N, self.seed)
+            return list(learnt), list(next(iter(self.data.evaluation.values())))
         if N is not None:
             drawn = sample(self.data.train, 2 * N, self.seed)
             return drawn[:N], drawn[N:]
@@ -68,12 +73,19 @@ def plan_finetuning(
     runs: Path,
     grid: FinetuneGrid | None = None,
 ) -> list[FinetunePlan]:
-    """One plan for each task, point of the grid and seed. Raises BadInput when the parent or a task cannot be used."""
+    """One plan for each task, point of the grid and seed.
+
+    Raises BadInput when the parent or a task cannot be used, and where weights are to be kept of runs that were
+    finished without: a finished run is never written again.
+    """
     model = recipe_of(parent).model if parent.kind == "pretrain" else None
     if not isinstance(model, BertSection):
         raise BadInput(Problem(f"{parent.id} is not a pre-trained BERT", hint="fine-tuning starts from one"))
     if parent.manifest is None:
         raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
+    if grid is not None and grid.axes and settings.protocol == "official":
+        hint = "raft chooses settings on a part of the training set"
+        raise BadInput(Problem("a grid would be chosen on the set that is reported on", key="protocol", hint=hint))
     tasks, plans = list(tasks), []
     for data in tasks:
         check_size(data, settings)
@@ -86,6 +98,8 @@ def plan_finetuning(
             hashed = identity_hash(_identity(parent, data, point, seed))
             folder = runs / f"{parent.id}-{data.task.name}-{size}-s{seed}-{hashed}"
             plans.append(FinetunePlan(parent, data, point, seed, folder))
+    if settings.keep_weights:
+        _check_weights(plans)
     return plans
 
 
@@ -99,6 +113,19 @@ def points(
     return grid.points(settings, coefficients_learn=learn)
 
 
+def _check_weights(plans: Sequence[FinetunePlan]) -> None:
+    finished = [plan.run for plan in plans if plan.run.manifest is not None]
+    without = [run.id for run in finished if run.manifest and WEIGHTS not in run.manifest["files"]]
+    if without:
+        raise BadInput(
+            Problem(
+                f"finished without keeping weights: {', '.join(without)}",
+                key="keep_weights",
+                hint=f"actbench runs rm {' '.join(without)} removes them, and the same command trains them again",
+            )
+        )
+
+
 def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int) -> dict[str, Any]:
     assert parent.manifest is not None
     return {
@@ -106,7 +133,7 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
         "parent": parent.manifest["files"]["model.safetensors"],
         "task": data.task.name,
         "data": _example_hashes(data),
-        "settings": settings.model_dump(mode="json", exclude_defaults=True),
+        "settings": settings.model_dump(mode="json", exclude_defaults=True, exclude={"keep_weights"}),
         "seed": seed,
     }
 
@@ -114,6 +141,11 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
 def check_size(data: TaskData, settings: FinetuneSettings) -> None:
     """Raises BadInput when a task has too few examples for the settings' train size, or to choose an epoch with."""
     N, available = settings.train_size, len(data.train)
+    if settings.protocol == "official":
+        if N is not None and available < N:
+            too_few = f"{data.task.name} has {available} training examples: too few for {N} to learn from"
+            raise BadInput(Problem(too_few, hint=f"a train size of at most {available}"))
+        return
     if available < FEWEST:
         too_few = "too few to learn from and to choose the epoch with"
         raise BadInput(Problem(f"{data.task.name} has {available} training examples: {too_few}"))

@@ -14,15 +14,10 @@ from torch.nn import Parameter
 from torch.nn import functional as F
 
 from actbench.config.schema import ActivationOptimizer, FinetuneSettings, OptimizerSection, ScheduleSection
-from actbench.data.encoding import (
-    EncodedExamples,
-    batches,
-    epoch_order,
-    evaluation_order,
-    in_original_order,
-    longest_first,
-)
+from actbench.data.encoding import EncodedExamples, epoch_order, longest_first
 from actbench.errors import Interrupted, RunFailed
+from actbench.evaluation.objectives import Objective, Verdict
+from actbench.evaluation.outputs import Batch, predict, tensors
 from actbench.nn.bert import Finetuned
 from actbench.nn.build import activation_parameters
 from actbench.nn.stack import Stack
@@ -31,14 +26,10 @@ from actbench.training.activation_record import coefficients_row, gradients
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.hardware import Hardware
 from actbench.training.module import key_step, take_mean
-from actbench.training.objectives import Objective, Verdict
 from actbench.training.optimizer import adamw, parameter_groups, set_learning_rates
 from actbench.training.signals import Stop
 from actbench.training.tuning import Trained
 
-Batch = dict[str, Tensor]
-
-EVALUATED = 64  # examples at a time
 STOPPED = "stopped; what is finished stands, and the same command does the rest"
 
 
@@ -188,7 +179,7 @@ class Selection(pl.Callback):
         """Scores the epoch that just ended."""
         assert isinstance(module, FinetuneModule)
         members = module.members
-        outputs = predict(module.stack, [member.selection for member in members], self.hardware)
+        outputs = predict(module.stack, [member.selection for member in members], self.hardware.autocast())
         left = [
             member for member, found in zip(members, outputs, strict=True) if member.goes_on(trainer.global_step, found)
         ]
@@ -196,40 +187,6 @@ class Selection(pl.Callback):
             trainer.should_stop = True
         elif len(left) < len(members):
             module.keep(left)
-
-
-@torch.no_grad()
-def predict(stack: Stack, examples: Sequence[EncodedExamples], hardware: Hardware) -> list[list[np.ndarray]]:
-    """For each model its outputs for its examples, of which all have equally many, in fp32.
-
-    An example's are (K,), or (T, K) where each of its tokens has outputs.
-    """
-    device, was_training = next(stack.parameters()).device, stack.training
-    stack.eval()
-    orders = [evaluation_order(each) for each in examples]
-    outputs: list[tuple[list[np.ndarray], ...]] = []
-    with hardware.autocast():
-        parts = (tensors(each, EVALUATED, order) for each, order in zip(examples, orders, strict=True))
-        for batch in zip(*parts, strict=True):
-            moved = [{key: own[key].to(device) for key in ("tokens", "segments", "attention")} for own in batch]
-            outputs.append(tuple(map(_by_example, stack(moved), moved)))
-    stack.train(was_training)
-    found = ([row for part in each for row in part] for each in zip(*outputs, strict=True))
-    return [in_original_order(rows, order) for rows, order in zip(found, orders, strict=True)]
-
-
-def _by_example(outputs: Tensor, batch: Batch) -> list[np.ndarray]:
-    """A batch's outputs (B, K) or (B, T, K), one array an example and without those at padding."""
-    rows = list(outputs.float().cpu().numpy())
-    if outputs.ndim == 2:
-        return rows
-    return [row[:length] for row, length in zip(rows, batch["attention"].sum(1).tolist(), strict=True)]
-
-
-def tensors(examples: EncodedExamples, size: int, order: np.ndarray) -> Iterator[Batch]:
-    """Batches of `size` examples in this order; see `batches`."""
-    for batch in batches(examples, size, order):
-        yield {key: torch.from_numpy(value) for key, value in batch.items()}
 
 
 def _section(settings: FinetuneSettings) -> OptimizerSection:
