@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, Strict, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from actbench.activations import canonical
 from actbench.config.activation import (
@@ -48,6 +56,7 @@ class BertSection(ModelSection):
     norm_placement: Literal["post", "deepnet", "pre"] = "post"  # deepnet: post with x * (2N)^(1/4) + f(x)
     norm_eps: PositiveFloat = 1e-12
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    head_gelu: Literal["erf", "tanh"] = "erf"  # of the masked-language-model head: exact, or the tanh formula
 
 
 class GptSection(ModelSection):
@@ -96,7 +105,14 @@ class HubCorpus(Section):
     max_documents: Positive | None = None
 
 
-Corpus = Annotated[BuiltinCorpus | FilesCorpus | HubCorpus, Field(discriminator="source")]
+class CheckpointCorpus(Section):
+    """Of a model that came ready (docs/known-models.md): its text is not known here, and it is not trained."""
+
+    source: Literal["checkpoint"]
+    checkpoint: str  # a folder, ID or ID@COMMIT of the Hugging Face hub
+
+
+Corpus = Annotated[BuiltinCorpus | FilesCorpus | HubCorpus | CheckpointCorpus, Field(discriminator="source")]
 
 
 class TokenizerSection(Section):
@@ -134,20 +150,16 @@ class BatchSection(Section):
 
 
 class BudgetSection(Section):
-    """When training ends: after so many steps, tokens or minutes. Exactly one is given."""
+    """When training ends: after so many steps, tokens or minutes. Exactly one is given; of a ready model, none."""
 
     steps: Positive | None = None
     tokens: Positive | None = None
     minutes: PositiveFloat | None = None
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> BudgetSection:
-        given = [k for k in ("steps", "tokens", "minutes") if getattr(self, k) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"give exactly one of steps, tokens, minutes (given: {', '.join(given) or 'none'}; null takes one back)"
-            )
-        return self
+    @property
+    def given(self) -> list[str]:
+        """Which of them."""
+        return [key for key in ("steps", "tokens", "minutes") if getattr(self, key) is not None]
 
 
 class OptimizerSection(Section):
@@ -222,6 +234,16 @@ class Recipe(Section):
     hardware: HardwareSection = HardwareSection()
     logging: LoggingSection = LoggingSection()
 
+    @field_validator("budget")
+    @classmethod
+    def _exactly_one(cls, budget: BudgetSection, info: ValidationInfo) -> BudgetSection:
+        wanted = 0 if isinstance(info.data.get("corpus"), CheckpointCorpus) else 1
+        if len(budget.given) != wanted:
+            given = f"(given: {', '.join(budget.given) or 'none'}; null takes one back)"
+            rule = "give exactly one of steps, tokens, minutes" if wanted else "a model that came ready has no budget"
+            raise ValueError(f"{rule} {given}")
+        return budget
+
     @model_validator(mode="after")
     def _coefficients_learn_in_time(self) -> Recipe:
         for own in (self.optimizer.activation, *self.optimizer.activation_overrides):
@@ -238,7 +260,7 @@ class Recipe(Section):
 
     @property
     def total_steps(self) -> int | None:
-        """Optimiser steps in the budget, or None when the budget is a time."""
+        """Optimiser steps in the budget, or None when the budget is a time, or there is none."""
         if self.budget.tokens is not None:
             return max(1, self.budget.tokens // self.tokens_per_step)
         return self.budget.steps
@@ -250,7 +272,7 @@ class Recipe(Section):
         tokenizer and the activation's code stand for what they lead to. Activations and how they learn are given slot
         by slot, however the recipe says it.
         """
-        paths = {"corpus": {"files"}, "tokenizer": {"file"}}
+        paths = {"corpus": {"files", "checkpoint"}, "tokenizer": {"file"}}
         data = self.model_dump(mode="json", exclude_defaults=True, exclude={"name": True, "logging": True, **paths})
         slots = slot_names(self.model.family, self.model.n_layers)
         named = {

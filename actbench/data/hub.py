@@ -18,13 +18,14 @@ TIMEOUT_S = 10.0
 _COMMIT = re.compile(r"[0-9a-f]{40}$")
 _NO_CONNECTION = {
     "OfflineModeIsEnabled",
+    "LocalEntryNotFoundError",
     "ConnectionError",
     "ConnectError",
     "TimeoutException",
     "TimeoutError",
 }
 _INSTEAD = "check the name and the connection, or use corpus.source: files or builtin"
-_OFFLINE_INSTEAD = "HF_HUB_OFFLINE=1 reads a downloaded copy; or use corpus.source: files or builtin"
+_OFFLINE = "HF_HUB_OFFLINE=1 reads a downloaded copy, if there is one"
 
 
 def hub_source(corpus: HubCorpus, say: Callable[[str], None]) -> Source:
@@ -101,16 +102,19 @@ def _ask(corpus: HubCorpus, revision: str | None) -> str | None:
 
 
 def _unusable(corpus: HubCorpus, error: Exception) -> BadInput:
-    """One message for all that can go wrong between here and the data set's rows."""
+    return unusable(error, corpus.dataset, corpus.revision, "corpus.dataset", _INSTEAD)
+
+
+def unusable(error: Exception, where: str, revision: str | None, key: str, hint: str) -> BadInput:
+    """One message for all that can go wrong between here and what the hub holds; `hint` is what to do instead."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    hint = _INSTEAD
     if names & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
         what = "not found on the hub, or private"
     elif "RevisionNotFoundError" in names:
-        what = f"no revision '{corpus.revision}' on the hub"
+        what = f"no revision '{revision}' on the hub"
     elif names & _NO_CONNECTION:
-        what, hint = "the hub cannot be reached: offline", _OFFLINE_INSTEAD
+        what, hint = "the hub cannot be reached: offline", f"{_OFFLINE}; or {hint}"
     else:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         what = f"cannot be read: {first_line[:300]}"
-    return BadInput(Problem(what, corpus.dataset, "corpus.dataset", hint))
+    return BadInput(Problem(what, where, key, hint))

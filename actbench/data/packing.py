@@ -24,7 +24,7 @@ import numpy as np
 import tokenizers
 from tokenizers import Tokenizer
 
-from actbench.config.schema import Corpus, FilesCorpus, HubCorpus, TokenizerSection
+from actbench.config.schema import CheckpointCorpus, Corpus, FilesCorpus, HubCorpus, TokenizerSection
 from actbench.data import builtin, cache, documents
 from actbench.data import tokenizer as tokenizing
 from actbench.data.documents import Part
@@ -101,6 +101,9 @@ def pack_texts(tokenizer_file: Path, texts: Iterable[str]) -> np.ndarray:
 
 def open_source(corpus: Corpus, say: Say) -> documents.Source:
     """What a recipe's corpus section names. Raises BadInput when it cannot be found."""
+    if isinstance(corpus, CheckpointCorpus):
+        message = f"{corpus.checkpoint} came ready: the text that it was trained on is not known here"
+        raise BadInput(Problem(message, key="corpus.source", hint="actbench runs import-hf takes such a model in"))
     if isinstance(corpus, FilesCorpus):
         return documents.files_source(corpus.files, corpus.text_field)
     if isinstance(corpus, HubCorpus):

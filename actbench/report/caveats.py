@@ -77,7 +77,7 @@ def _few_seeds(found: Sequence[Cohort]) -> Iterator[str]:
 
 
 def _scale(runs: Sequence[Run]) -> Iterator[str]:
-    pretrained = [run for run in runs if run.kind == "pretrain"]
+    pretrained = [run for run in runs if run.kind == "pretrain" and not run.imported]
     if pretrained and (
         max(run.info["model"]["parameters"] for run in pretrained) < PAPER_PARAMETERS
         or max(run.summary["tokens"] for run in pretrained) < PAPER_TOKENS

@@ -87,6 +87,8 @@ class Speeds:
             if record.facts["kind"] != "pretrain" or _recorded_size(record) != _size(plan):
                 continue
             run = Run(record.folder)
+            if run.imported:
+                continue
             summary, gain = run.summary, self._gain(run, plan.hardware, ("device", "precision", "compiled"))
             if gain and summary["tokens_per_second"]:
                 alike = run.info["recipe"]["model"] == _model(plan)
