@@ -94,6 +94,8 @@ def _pair(a: Run, b: Run) -> tuple[bool, str]:
         return False, f"not a pair: one activation, {'trained twice' if same_seeds else 'with other seeds'}"
     if not same_seeds:
         return False, "not a pair: other activations, but other seeds too"
+    if a.info["recipe"]["model"].get("ffn_in_std") == "as_released":
+        return False, "not a pair: the weights into their blocks start at other sizes, as RAFT released them"
     return True, "a pair: they differ in the activation alone"
 
 

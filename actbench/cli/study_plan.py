@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, StudyArgument, print_json, say
+from actbench.cli.common import (
+    RUNS,
+    JsonOption,
+    RunsOption,
+    StudyArgument,
+    StudyDataOption,
+    StudySetOption,
+    print_json,
+    say,
+    study_changes,
+)
 
 if TYPE_CHECKING:
     from actbench.study.estimate import Estimate, StudyEstimate
@@ -14,6 +24,8 @@ if TYPE_CHECKING:
 
 def plan(
     file: StudyArgument,
+    recipe: StudySetOption = None,
+    data: StudyDataOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="So many runs at once.")] = 1,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -25,7 +37,7 @@ def plan(
     from actbench.study import open_study
     from actbench.study.estimate import estimate
 
-    found = estimate(open_study(file, runs, say), jobs)
+    found = estimate(open_study(file, runs, say, study_changes(recipe, data)), jobs)
     if as_json:
         print_json(found.facts())
         return

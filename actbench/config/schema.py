@@ -56,6 +56,9 @@ class BertSection(ModelSection):
     norm_placement: Literal["post", "deepnet", "pre"] = "post"  # deepnet: post with x * (2N)^(1/4) + f(x)
     norm_eps: PositiveFloat = 1e-12
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    # Of the weights into the blocks: as all others, so that a pair starts from the same; a number; or as RAFT's code
+    # released them, 0.0073 before a raf and 0.0208 before all else.
+    ffn_in_std: PositiveFloat | Literal["matched", "as_released"] = "matched"
     head_gelu: Literal["erf", "tanh"] = "erf"  # of the masked-language-model head: exact, or the tanh formula
 
 

@@ -15,6 +15,7 @@ from actbench.config.section import Section, Several
 from actbench.data import glue, probes, squad
 from actbench.data.packing import open_source
 from actbench.data.tasks import TaskData
+from actbench.errors import BadInput, Problem
 from actbench.evaluation.load import recipe_of
 from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
 from actbench.store import Run
@@ -139,6 +140,9 @@ def check(follow_up: FollowUp, recipe: Recipe) -> None:
     """Raises BadInput when what it needs for a model pre-trained by `recipe` is not there."""
     if isinstance(follow_up, FinetuneFollowUp):
         tasks_of(follow_up, recipe)
+    elif follow_up.files is None and recipe.corpus.source == "checkpoint":
+        message = f"the text that {recipe.name} was trained on is not known here"
+        raise BadInput(Problem(message, key="follow_ups", hint="give eval: perplexity a corpus"))
     elif follow_up.files:
         open_source(FilesCorpus(source="files", files=follow_up.files), lambda _: None)
 

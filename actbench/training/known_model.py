@@ -24,6 +24,7 @@ from actbench.errors import BadInput, Problem
 from actbench.nn.build import size
 from actbench.nn.hugging_face import config_problems, model_section
 from actbench.store import Run, identity_hash
+from actbench.training.hardware import Hardware, choose
 
 PREFIX = "hf:"  # before a folder or a hub's ID, where a run could be named too
 RANGE = [-8.0, 8.0]  # where a RAF that takes an activation's place is fitted to it: most of a trained BERT's inputs
@@ -44,6 +45,7 @@ class ImportPlan:
     folder: Path
     vocab_size: int
     model: dict[str, Any]
+    hardware: Hardware  # of what follows
 
     @property
     def run(self) -> Run:
@@ -108,7 +110,8 @@ def plan_import(recipe: Recipe, runs: Path) -> ImportPlan:
     identity = {"kind": "import", "recipe": recipe.identity(), "data": origin["sha256"], "code": code_hashes(recipe)}
     folder = runs / f"{recipe.name}-{in_short(recipe.model)}-s{recipe.seed}-{identity_hash(identity)}"
     model = size(recipe.model, vocab_size, recipe.batch.length)
-    return ImportPlan(recipe, own, checkpoint, origin, folder, vocab_size, model)
+    hardware = choose(recipe.hardware, recipe.model.d_model)
+    return ImportPlan(recipe, own, checkpoint, origin, folder, vocab_size, model, hardware)
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
