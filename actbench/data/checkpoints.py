@@ -129,9 +129,9 @@ def _from_hub(name: str, revision: str | None) -> Checkpoint:
 
     weights = list(WEIGHTS)
     if not OFFLINE:
-        info = HfApi().model_info(name, revision=revision, timeout=TIMEOUT_S)
-        revision = info.sha
-        there = {file.rfilename for file in info.siblings or []}
+        there = {
+            file.rfilename for file in HfApi().model_info(name, revision=revision, timeout=TIMEOUT_S).siblings or ()
+        }
         weights = [one for one in WEIGHTS if one in there][:1]
     wanted = [*OTHERS, *TOKENIZERS, *weights]
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=OFFLINE))
