@@ -6,6 +6,7 @@ loaded), the tokenizer, and README.md, whose first lines may name a licence.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -124,17 +125,20 @@ def open_checkpoint(reference: str) -> Checkpoint:
 
 
 def _from_hub(name: str, revision: str | None) -> Checkpoint:
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.constants import HF_HUB_OFFLINE as OFFLINE
+    from huggingface_hub.errors import EntryNotFoundError
 
-    weights = list(WEIGHTS)
     if not OFFLINE:
-        there = {
-            file.rfilename for file in HfApi().model_info(name, revision=revision, timeout=TIMEOUT_S).siblings or ()
-        }
-        weights = [one for one in WEIGHTS if one in there][:1]
-    wanted = [*OTHERS, *TOKENIZERS, *weights]
-    folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=OFFLINE))
+        HfApi().model_info(
+            name, revision=revision, timeout=TIMEOUT_S
+        )  # fails at once; a download tries again and again
+    small = [*OTHERS, *TOKENIZERS]
+    folder = Path(snapshot_download(name, revision=revision, allow_patterns=small, local_files_only=OFFLINE))
+    for file in WEIGHTS:
+        with contextlib.suppress(EntryNotFoundError):
+            hf_hub_download(name, file, revision=folder.name, local_files_only=OFFLINE)
+            break
     return Checkpoint(f"{name}@{folder.name}", folder, folder.name)
 
 
