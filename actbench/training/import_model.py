@@ -16,7 +16,7 @@ from torch import Tensor
 from actbench.config import Recipe
 from actbench.config.own_files import code_hashes, copies, naming_copies
 from actbench.data.batches import Batch, fixed_batches
-from actbench.data.builtin import cached_documents
+from actbench.data.builtin import documents
 from actbench.data.packing import pack_texts
 from actbench.data.sequences import cut
 from actbench.errors import BadInput, Problem
@@ -31,7 +31,7 @@ from actbench.training.known_model import ImportPlan, load_tokenizer
 Say = Callable[[str], None]
 
 MAY_BE_NEW = ("pooler.", "head.")  # a checkpoint of the bare encoder, or for masked tokens alone, lacks one
-DOCUMENTS, SEQUENCES, LENGTH = 40, 4, 128  # of built-in text, on which a swap is measured
+DOCUMENTS, SEQUENCES, LENGTH = 40, 4, 128  # of Python's language reference, on which a swap is measured
 TOLERANCE = 0.02  # of the logits' own spread: what a fitted RAF may change, RMS
 
 
@@ -127,10 +127,10 @@ def _describe(planned: ImportPlan, writer: RunWriter, new: list[str]) -> None:
 
 
 def _sample(planned: ImportPlan, writer: RunWriter) -> Batch:
-    """Some sequences of built-in text, with masks."""
+    """Some sequences of the built-in corpus, with masks."""
     length = min(LENGTH, planned.recipe.batch.length)
     batch = planned.recipe.batch.model_copy(update={"length": length})
-    texts = islice(cached_documents(lambda _: None), DOCUMENTS)
+    texts = islice(documents(), DOCUMENTS)
     tokenizer = writer.folder / "tokenizer.json"
     sequences = cut(planned.recipe.model_copy(update={"batch": batch}), tokenizer, pack_texts(tokenizer, texts))
     return next(fixed_batches(sequences, SEQUENCES))
