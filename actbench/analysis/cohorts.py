@@ -12,6 +12,7 @@ from typing import Any
 
 from actbench.analysis.labels import labels
 from actbench.config.placement import short_name
+from actbench.config.resolve import read_recorded_model
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
 
@@ -122,11 +123,15 @@ def _is_called(run: Run, name: str) -> bool:
 
 
 def setup(run: Run) -> dict[str, Any]:
-    """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`."""
+    """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`.
+
+    A key of the model that an older run did not record says what its default does.
+    """
     recipe = dict(run.info["recipe"])
     for key in ("name", "seed", "hardware", "logging", "checkpoint"):
         recipe.pop(key, None)
-    model, optimizer = dict(recipe["model"]), dict(recipe.get("optimizer", {}))
+    model = read_recorded_model(recipe["model"], str(run.folder / "run.json")).model_dump(mode="json")
+    optimizer = dict(recipe.get("optimizer", {}))
     for section in (model, optimizer):
         section.pop("activation", None)
         section.pop("activation_overrides", None)

@@ -25,8 +25,6 @@ app = typer.Typer(no_args_is_help=True, help="Many runs as one experiment.")
 @app.command()
 def run(
     file: StudyArgument,
-    recipe: StudySetOption = None,
-    data: StudyDataOption = None,
     launcher: Annotated[str, typer.Option(help="Where the runs are made: local, slurm or ray.")] = "local",
     jobs: Annotated[int | None, typer.Option(min=1, help="So many runs at once, the cores divided among them.")] = None,
     launcher_set: Annotated[
@@ -35,6 +33,8 @@ def run(
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
+    recipe: StudySetOption = None,
+    data: StudyDataOption = None,
 ) -> None:
     """Train all runs of a study, do their follow-ups, and write the report. What is finished is not done again.
 
@@ -59,10 +59,10 @@ def run(
 @app.command()
 def report(
     file: StudyArgument,
-    recipe: StudySetOption = None,
-    data: StudyDataOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
+    recipe: StudySetOption = None,
+    data: StudyDataOption = None,
 ) -> None:
     """Write the report of what is finished.
 

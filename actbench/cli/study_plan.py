@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 def plan(
     file: StudyArgument,
-    recipe: StudySetOption = None,
-    data: StudyDataOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="So many runs at once.")] = 1,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
+    recipe: StudySetOption = None,
+    data: StudyDataOption = None,
 ) -> None:
     """Show a study's runs, and how many tokens, hours and bytes they will take on this machine. Trains nothing.
 

@@ -33,11 +33,11 @@ EVERY_S = 2.0
 
 def status(
     file: StudyArgument,
-    recipe: StudySetOption = None,
-    data: StudyDataOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until all is finished, or Ctrl-C.")] = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
+    recipe: StudySetOption = None,
+    data: StudyDataOption = None,
 ) -> None:
     """Show which runs of a study are finished, running, failed or to do.
 
