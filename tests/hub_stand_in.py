@@ -1,4 +1,4 @@
-"""A loopback server that answers as the Hugging Face hub does when a public data set is read.
+"""A loopback server that answers as the Hugging Face hub does when a public data set or model is read.
 
 Run code against it in a subprocess with `HubStandIn.environment(home)`: the hub's client reads its address on
 import.
@@ -20,13 +20,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class HubStandIn:
-    """Serves `files` (path: content) as the data set `org/name` at one commit, within a `with` block.
+    """Serves `files` (path: content) as the data set, or the model, `org/name` at one commit, within a `with` block.
 
     It hangs up on whoever asks for the content of a file in `unreachable`.
     """
 
-    def __init__(self, files: dict[str, bytes], commit: str = COMMIT):
+    def __init__(self, files: dict[str, bytes], commit: str = COMMIT, kind: str = "datasets"):
         self.files = files
+        self.api = f"/api/{kind}/{REPO}"
+        self.resolve = f"/{REPO}/resolve/" if kind == "models" else f"/{kind}/{REPO}/resolve/"
         self.commit = commit
         self.requests: list[str] = []
         self.unreachable: set[str] = set()
@@ -91,17 +93,17 @@ class HubStandIn:
     def respond(self, path: str, body: dict[str, list[str]] | None) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and content for a request."""
         for prefix, answer in (
-            (f"/api/datasets/{REPO}/tree/", self._tree),
-            (f"/api/datasets/{REPO}/paths-info/", self._paths_info),
-            (f"/api/datasets/{REPO}/revision/", self._info),
-            (f"/datasets/{REPO}/resolve/", self._file),
+            (f"{self.api}/tree/", self._tree),
+            (f"{self.api}/paths-info/", self._paths_info),
+            (f"{self.api}/revision/", self._info),
+            (self.resolve, self._file),
         ):
             if path.startswith(prefix):
                 revision, _, rest = path.removeprefix(prefix).partition("/")
                 if revision not in ("main", self.commit):
                     return _missing("RevisionNotFound", f"Invalid rev id: {revision}")
                 return answer(rest, body or {})
-        if path == f"/api/datasets/{REPO}":
+        if path == self.api:
             return self._info("", {})
         return _missing("RepoNotFound", "Repository not found")
 

@@ -25,6 +25,16 @@ def test_runs_that_differ_in_more_are_not_paired(tmp_path: Path) -> None:
     assert first.name != second.name
 
 
+def test_a_model_key_that_an_older_run_lacks_is_at_its_default(tmp_path: Path) -> None:
+    older = fake_runs.pretrain(tmp_path, "gelu")
+    assert "ffn_in_std" not in older.info["recipe"]["model"]
+    raf = {**older.info["recipe"]["model"], "activation": {"name": "raf"}, "ffn_in_std": "matched", "head_gelu": "erf"}
+    newer, released = (
+        fake_runs.pretrain(tmp_path, "raf", recipe={"model": {**raf, **more}}) for more in ({}, {"ffn_in_std": 0.1})
+    )
+    assert len(cohorts([older, newer])) == 1 and len(cohorts([older, newer, released])) == 2
+
+
 def test_what_single_slots_hold_and_how_they_learn_is_the_variants_matter(tmp_path: Path) -> None:
     slow = {"optimizer": {"lr": 1e-3, "activation_overrides": [{"layers": "0", "lr": 1e-5}]}}
     runs = [fake_runs.pretrain(tmp_path, "gelu"), fake_runs.pretrain(tmp_path, "raf", recipe=slow)]

@@ -13,6 +13,7 @@ from fake_runs import finetune, pretrain
 
 from actbench.analysis.compare import compare
 from actbench.errors import BadInput
+from actbench.report.caveats import caveats
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -41,6 +42,16 @@ def test_a_pair_differs_in_the_activation_alone(tmp_path: Path) -> None:
 def test_what_makes_no_pair_is_said(tmp_path: Path, other: dict[str, Any], why: str) -> None:
     found = compare(pretrain(tmp_path, "gelu"), pretrain(tmp_path, **other))
     assert (found.pair, found.why) == (False, why)
+
+
+def test_runs_that_start_as_raft_released_them_are_no_pair_and_a_caveat_says_so(tmp_path: Path) -> None:
+    runs = [pretrain(tmp_path, "gelu"), pretrain(tmp_path, "raf")]
+    assert not any("RAFT's code released" in sentence for sentence in caveats(runs, "gelu"))
+    for run in runs:
+        run.info["recipe"]["model"]["ffn_in_std"] = "as_released"
+    found = compare(*runs)
+    assert not found.pair and "start at other sizes, as RAFT released them" in found.why
+    assert any(sentence.startswith("bert-nano: the weights into the feed") for sentence in caveats(runs, "gelu"))
 
 
 def test_machines_and_text_are_compared(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from actbench.errors import BadInput
-from actbench.study import load_study
+from actbench.study import Changes, load_study
 
 
 @pytest.fixture
@@ -76,3 +76,45 @@ def test_only_a_bert_is_fine_tuned(problems):
 )
 def test_a_claim_about_what_is_not_run(problems, claim, expected):
     assert expected in problems(claim={"text": "A claim.", **claim})
+
+
+def glue_study(study_file, tiny_recipe):
+    tiny_recipe("bert")
+    axes = {"model.activation.name": ["gelu", "raf"], "seed": [0, 1]}
+    follow_ups = [{"finetune": name, "seeds": [0]} for name in ("glue", "squad", "probes")]
+    return study_file(experiments=[{"recipe": "bert.yaml", "axes": axes, "follow_ups": follow_ups}])
+
+
+def test_a_call_points_a_study_at_other_text_and_data(study_file, tiny_recipe, tmp_path):
+    path = glue_study(study_file, tiny_recipe)
+    changes = Changes(("budget.steps=3", "seed=9", "corpus.files=[other.txt]"), {"glue": str(tmp_path)})
+    jobs = load_study(path, changes).jobs
+    assert {job.recipe.budget.steps for job in jobs} == {3}
+    assert {job.recipe.corpus.files[0] for job in jobs} == {"other.txt"}
+    assert [job.recipe.seed for job in jobs] == [0, 1, 0, 1], "the study's axes stand above"
+    assert [follow_up.data for follow_up in jobs[0].follow_ups] == [str(tmp_path), None, None]
+    assert load_study(path).jobs[0].follow_ups[0].data is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (Changes(("budget.step=3",)), "--set budget.step=3: budget.step: unknown key"),
+        (Changes(("budget",)), "expected key=value"),
+        (Changes(data={"glu": "."}), "no follow-up is called 'glu' (did you mean 'glue'?)"),
+        (Changes(data={"glue": "nowhere"}), "--data glue=nowhere: experiments.0.follow_ups.0.data: no such folder"),
+        (Changes(data={"probes": "."}), "data is for glue"),
+    ],
+)
+def test_what_a_call_cannot_change(study_file, tiny_recipe, changes, expected):
+    with pytest.raises(BadInput) as caught:
+        load_study(glue_study(study_file, tiny_recipe), changes)
+    assert expected in str(caught.value)
+
+
+def test_the_command_line_says_it(actbench, study_file, tiny_recipe, corpus_file):
+    path = study_file()
+    tiny_recipe("bert")
+    done = actbench("study", "status", path, "--set", "budget.steps=7", "--json", check=0)
+    assert '"total": 7' in done.stdout and '"total": 12' not in done.stdout
+    assert "expected NAME=DIR" in actbench("study", "plan", path, "--data", "glue", check=2).stderr

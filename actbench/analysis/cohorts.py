@@ -69,7 +69,12 @@ class Cohort:
     @property
     def is_pretraining(self) -> bool:
         """Whether its runs are the models' own training."""
-        return self.task is None and self.text is None
+        return self.task is None and self.text is None and not self.is_import
+
+    @property
+    def is_import(self) -> bool:
+        """Whether its runs are models that came ready: there are no losses to compare."""
+        return self.task is None and self.text is None and self.variants[0].first.imported
 
     @property
     def is_transfer(self) -> bool:

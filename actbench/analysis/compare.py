@@ -95,7 +95,9 @@ def _pair(a: Run, b: Run) -> tuple[bool, str]:
         return False, f"not a pair: one activation, {'trained twice' if same_seeds else 'with other seeds'}"
     if not same_seeds:
         return False, "not a pair: other activations, but other seeds too"
-    if len({run.info.get("finetune", {}).get("tune", FULL) for run in (a, b)}) == 1:
+    if a.info["recipe"]["model"].get("ffn_in_std") == "as_released":
+        return False, "not a pair: the weights into their blocks start at other sizes, as RAFT released them"
+    if len({finetune_settings(run).get("tune", FULL) for run in (a, b)}) == 1:
         return True, "a pair: they differ in the activation alone"
     same_model = a.info["parent"] == b.info["parent"]
     differing_in = "what is tuned alone" if same_model else "the activation and what is tuned"

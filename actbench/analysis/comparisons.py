@@ -67,6 +67,7 @@ def compare(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> F
     found = [
         _compare(cohort, variant, cohort.called(baseline))
         for cohort in cohorts(finished, chosen)
+        if not cohort.is_import
         for variant in sorted(cohort.variants, key=lambda v: (v is not cohort.called(baseline), v.label))
     ]
     found = _adjusted(found)

@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from actbench.study import Changes
 
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="ACTBENCH_RUNS", help="Folder that holds the runs.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key, as in optimizer.lr=1e-3.")
 ]
 StudyArgument = Annotated[Path, typer.Argument(help="A study file, as in recipes/studies/reproduce.yaml.")]
+StudySetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of every base recipe; the study's axes stand above."),
+]
+StudyDataOption = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="NAME=DIR", help="Where the data of follow-ups is, as in glue=GLUE or squad=SQUAD."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 WhereOption = Annotated[
     str | None,
@@ -33,6 +44,18 @@ def say(message: str) -> None:
 def print_json(data: Any) -> None:
     """Prints the one JSON object of a `--json` call on stdout."""
     print(json.dumps(data, ensure_ascii=False))
+
+
+def study_changes(recipe: list[str] | None, data: list[str] | None) -> Changes:
+    """What --set and --data say of a study. Raises BadInput for what is not NAME=DIR."""
+    from actbench.errors import BadInput, Problem
+    from actbench.study import Changes
+
+    pairs = [text.partition("=") for text in data or []]
+    problems = [Problem("expected NAME=DIR", f"--data {''.join(pair)}") for pair in pairs if not all(pair)]
+    if problems:
+        raise BadInput(problems)
+    return Changes(tuple(recipe or ()), {name: folder for name, _, folder in pairs})
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -18,10 +18,25 @@ if TYPE_CHECKING:
     from actbench.config.grid import FinetuneGrid
     from actbench.data.tasks import TaskData
     from actbench.store import Run
+    from actbench.training.known_model import ImportPlan
 
 app = typer.Typer(no_args_is_help=True, help="Fine-tune a pre-trained BERT.")
 
-FromOption = Annotated[str, typer.Option("--from", help="The pre-trained run: a folder, name, or beginning of a name.")]
+FromOption = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="RUN|hf:MODEL",
+        help="The pre-trained run: a folder, name, or beginning of a name. Or hf: and a BERT's folder or hub ID.",
+    ),
+]
+ActivationOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|{...}",
+        help="With hf: this activation in every layer, as in raf or '{name: raf, degrees: [3, 2]}'.",
+    ),
+]
 SizeOption = Annotated[
     str, typer.Option("--train-size", metavar="N|all", help="Train on so many examples, drawn by the seed.")
 ]
@@ -50,6 +65,7 @@ SettingOption = Annotated[
 @app.command()
 def glue(
     from_run: FromOption,
+    activation: ActivationOption = None,
     tasks: Annotated[
         str,
         typer.Option(help="Comma-separated: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli; raft (all but wnli), or all."),
@@ -68,6 +84,8 @@ def glue(
     """Fine-tune on GLUE's tasks and score on their development sets.
 
     Example: actbench finetune glue --from bert-nano-raf-s0 --tasks cola,rte --data GLUE --train-size 100 --seeds 0-4
+
+    From a published model: actbench finetune glue --from hf:bert-base-uncased --activation raf --data GLUE
     """
     from actbench.config import FinetuneSettings
     from actbench.config.grid import FinetuneGrid
@@ -75,13 +93,14 @@ def glue(
 
     chosen = _choose(tasks, list(TASKS), GROUPS)
     changed = _settings(_said(train_size, tune, protocol, keep_weights), settings, FinetuneSettings)
-    request = _request(from_run, seeds, changed, read_grid(grid, FinetuneGrid), runs)
+    request = _request((from_run, activation), seeds, changed, read_grid(grid, FinetuneGrid), runs)
     _run(request, [load_glue(name, None if data == "hub" else Path(data)) for name in chosen], runs, as_json)
 
 
 @app.command()
 def probes(
     from_run: FromOption,
+    activation: ActivationOption = None,
     tasks: Annotated[str, typer.Option(help="Comma-separated: probe_swap,probe_order,probe_overlap, or all.")] = "all",
     train_size: SizeOption = "all",
     seeds: SeedsOption = "0",
@@ -101,17 +120,19 @@ def probes(
     from actbench.config.grid import FinetuneGrid
     from actbench.data.probes import TASKS, probes_for
     from actbench.evaluation.load import recipe_of
+    from actbench.store import Run
 
     chosen = _choose(tasks, list(TASKS))
     changed = _settings(_said(train_size, tune, protocol, keep_weights), settings, FinetuneSettings)
-    request = _request(from_run, seeds, changed, read_grid(grid, FinetuneGrid), runs)
-    loaded = probes_for(recipe_of(request.parent))
+    request = _request((from_run, activation), seeds, changed, read_grid(grid, FinetuneGrid), runs)
+    loaded = probes_for(recipe_of(request.parent) if isinstance(request.parent, Run) else request.parent.recipe)
     _run(request, [loaded[name] for name in chosen], runs, as_json)
 
 
 @app.command()
 def squad(
     from_run: FromOption,
+    activation: ActivationOption = None,
     version: Annotated[str, typer.Option(metavar="1.1|2.0", help="2.0 has questions without an answer.")] = "1.1",
     data: Annotated[
         str, typer.Option(help="A folder with train-v1.1.json and dev-v1.1.json (or v2.0), or 'hub' to download.")
@@ -138,7 +159,7 @@ def squad(
     if version not in VERSIONS:
         raise BadInput(Problem(f"no SQuAD {version}", "--version", hint=nearest(version, list(VERSIONS))))
     changed = _settings(_said(train_size, tune, protocol, keep_weights), settings, SquadSettings)
-    request = _request(from_run, seeds, changed, read_grid(grid, SquadGrid), runs)
+    request = _request((from_run, activation), seeds, changed, read_grid(grid, SquadGrid), runs)
     _run(request, [load_squad(VERSIONS[version], None if data == "hub" else Path(data))], runs, as_json)
 
 
@@ -146,17 +167,36 @@ def squad(
 class _Request:
     """What the flags ask for, checked before any data is read."""
 
-    parent: Run
+    parent: Run | ImportPlan
     seeds: list[int]
     settings: FinetuneSettings
     grid: FinetuneGrid
 
 
-def _request(from_run: str, seeds: str, settings: FinetuneSettings, grid: FinetuneGrid, runs: Path) -> _Request:
-    from actbench.store import find_run
-
+def _request(
+    origin: tuple[str, str | None], seeds: str, settings: FinetuneSettings, grid: FinetuneGrid, runs: Path
+) -> _Request:
     wanted = parse_seeds(seeds)
-    return _Request(find_run(from_run, runs), wanted, settings, grid)
+    return _Request(_parent(*origin, runs), wanted, settings, grid)
+
+
+def _parent(from_run: str, activation: str | None, runs: Path) -> Run | ImportPlan:
+    from actbench.errors import BadInput, Problem
+    from actbench.store import find_run
+    from actbench.training.known_model import PREFIX, known_recipe, plan_import
+
+    if from_run.startswith(PREFIX):
+        changes = [] if activation is None else [f"model.activation={_spelled_out(activation)}"]
+        return plan_import(known_recipe(from_run.removeprefix(PREFIX), changes), runs)
+    if activation is not None:
+        hint = f"--from {PREFIX}MODEL takes another; a run keeps what it was trained with"
+        raise BadInput(Problem("only a model that came ready can change its activation", "--activation", hint=hint))
+    return find_run(from_run, runs)
+
+
+def _spelled_out(activation: str) -> str:
+    """A bare name as the section it stands for."""
+    return activation if activation.lstrip().startswith("{") else f"{{name: {activation}}}"
 
 
 def _settings(said: dict[str, Any], changes: list[str] | None, section: type[FinetuneSettings]) -> FinetuneSettings:
@@ -197,9 +237,15 @@ def _choose(text: str, known: list[str], groups: Mapping[str, Sequence[str]] | N
 def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) -> None:
     from actbench.analysis.task_numbers import mean_over_tasks
     from actbench.cli.finetune_scores import over_tasks, print_scores
+    from actbench.store import Run
     from actbench.training.finetune_plan import plan_finetuning
 
-    plans = plan_finetuning(request.parent, tasks, request.seeds, request.settings, runs, request.grid)
+    parent = request.parent
+    if not isinstance(parent, Run):
+        from actbench.training.import_model import import_model
+
+        parent = import_model(parent, say)
+    plans = plan_finetuning(parent, tasks, request.seeds, request.settings, runs, request.grid)
     if not all(plan.run.manifest for plan in plans):
         from actbench.training.finetune import finetune
 

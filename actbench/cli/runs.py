@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli import runs_archive, runs_compare, runs_remove, runs_test
+from actbench.cli import runs_archive, runs_compare, runs_import_hf, runs_remove, runs_test
 from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ app.command("test")(runs_test.test)
 app.command("rm")(runs_remove.remove)
 app.command("export")(runs_archive.export)
 app.command("import")(runs_archive.import_)
+app.command("import-hf")(runs_import_hf.import_hf)
 
 
 def _print(run: Run) -> None:

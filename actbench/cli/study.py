@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from actbench.cli import study_plan, study_status
-from actbench.cli.common import RUNS, JsonOption, RunsOption, StudyArgument, print_json, say
+from actbench.cli.common import (
+    RUNS,
+    JsonOption,
+    RunsOption,
+    StudyArgument,
+    StudyDataOption,
+    StudySetOption,
+    print_json,
+    say,
+    study_changes,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Many runs as one experiment.")
 
@@ -23,6 +33,8 @@ def run(
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
+    recipe: StudySetOption = None,
+    data: StudyDataOption = None,
 ) -> None:
     """Train all runs of a study, do their follow-ups, and write the report. What is finished is not done again.
 
@@ -32,7 +44,7 @@ def run(
     from actbench.study import load_study, plan_graph, run_study
     from actbench.study.launchers import open_launcher
 
-    loaded, options = load_study(file), _options(launcher_set or [], jobs)
+    loaded, options = load_study(file, study_changes(recipe, data)), _options(launcher_set or [], jobs)
     opened = open_launcher(launcher, runs, runs / loaded.study.name, options)
     outcome = run_study(plan_graph(loaded, runs, say), opened, say, retry=retry)
     if as_json:
@@ -45,7 +57,13 @@ def run(
 
 
 @app.command()
-def report(file: StudyArgument, runs: RunsOption = RUNS, as_json: JsonOption = False) -> None:
+def report(
+    file: StudyArgument,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+    recipe: StudySetOption = None,
+    data: StudyDataOption = None,
+) -> None:
     """Write the report of what is finished.
 
     Example: actbench study report recipes/studies/reproduce.yaml
@@ -53,7 +71,7 @@ def report(file: StudyArgument, runs: RunsOption = RUNS, as_json: JsonOption = F
     from actbench.errors import BadInput, Problem
     from actbench.study import open_study, report_study
 
-    path, finished = report_study(open_study(file, runs, say), say)
+    path, finished = report_study(open_study(file, runs, say, study_changes(recipe, data)), say)
     if path is None:
         raise BadInput(Problem("none of its runs is finished", where=str(file), hint="actbench study run makes them"))
     if as_json:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, StudyArgument, print_json, say
+from actbench.cli.common import (
+    RUNS,
+    JsonOption,
+    RunsOption,
+    StudyArgument,
+    StudyDataOption,
+    StudySetOption,
+    print_json,
+    say,
+    study_changes,
+)
 
 if TYPE_CHECKING:
     from actbench.study.estimate import Estimate, StudyEstimate
@@ -17,6 +27,8 @@ def plan(
     jobs: Annotated[int, typer.Option(min=1, help="So many runs at once.")] = 1,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
+    recipe: StudySetOption = None,
+    data: StudyDataOption = None,
 ) -> None:
     """Show a study's runs, and how many tokens, hours and bytes they will take on this machine. Trains nothing.
 
@@ -25,7 +37,7 @@ def plan(
     from actbench.study import open_study
     from actbench.study.estimate import estimate
 
-    found = estimate(open_study(file, runs, say), jobs)
+    found = estimate(open_study(file, runs, say, study_changes(recipe, data)), jobs)
     if as_json:
         print_json(found.facts())
         return

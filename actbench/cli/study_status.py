@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, StudyArgument, print_json, say
+from actbench.cli.common import (
+    RUNS,
+    JsonOption,
+    RunsOption,
+    StudyArgument,
+    StudyDataOption,
+    StudySetOption,
+    print_json,
+    say,
+    study_changes,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +36,8 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until all is finished, or Ctrl-C.")] = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
+    recipe: StudySetOption = None,
+    data: StudyDataOption = None,
 ) -> None:
     """Show which runs of a study are finished, running, failed or to do.
 
@@ -38,7 +50,7 @@ def status(
 
     if watch and as_json:
         raise BadInput("--watch is for people, --json for programs: give one of them")
-    graph = open_study(file, runs, say)
+    graph = open_study(file, runs, say, study_changes(recipe, data))
     if watch:
         _watch(graph)
         return

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, Strict, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from actbench.activations import canonical
 from actbench.config.activation import (
@@ -50,6 +59,10 @@ class BertSection(ModelSection):
     norm_placement: Literal["post", "deepnet", "pre"] = "post"  # deepnet: post with x * (2N)^(1/4) + f(x)
     norm_eps: PositiveFloat = 1e-12
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    # Of the weights into the blocks: as all others, so that a pair starts from the same; a number; or as RAFT's code
+    # released them, 0.0073 before a raf and 0.0208 before all else.
+    ffn_in_std: PositiveFloat | Literal["matched", "as_released"] = "matched"
+    head_gelu: Literal["erf", "tanh"] = "erf"  # of the masked-language-model head: exact, or the tanh formula
 
 
 class GptSection(ModelSection):
@@ -162,7 +175,16 @@ class MixtureCorpus(Section):
     parts: Annotated[list[MixturePart], Field(min_length=2)]
 
 
-Corpus = Annotated[BuiltinCorpus | FilesCorpus | HubCorpus | MixtureCorpus, Field(discriminator="source")]
+class CheckpointCorpus(Section):
+    """Of a model that came ready (docs/known-models.md): its text is not known here, and it is not trained."""
+
+    source: Literal["checkpoint"]
+    checkpoint: str  # a folder, ID or ID@COMMIT of the Hugging Face hub
+
+
+Corpus = Annotated[
+    BuiltinCorpus | FilesCorpus | HubCorpus | MixtureCorpus | CheckpointCorpus, Field(discriminator="source")
+]
 
 
 class TokenizerSection(Section):
@@ -201,20 +223,16 @@ class BatchSection(Section):
 
 
 class BudgetSection(Section):
-    """When training ends: after so many steps, tokens or minutes. Exactly one is given."""
+    """When training ends: after so many steps, tokens or minutes. Exactly one is given; of a ready model, none."""
 
     steps: Positive | None = None
     tokens: Positive | None = None
     minutes: PositiveFloat | None = None
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> BudgetSection:
-        given = [k for k in ("steps", "tokens", "minutes") if getattr(self, k) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"give exactly one of steps, tokens, minutes (given: {', '.join(given) or 'none'}; null takes one back)"
-            )
-        return self
+    @property
+    def given(self) -> list[str]:
+        """Which of them."""
+        return [key for key in ("steps", "tokens", "minutes") if getattr(self, key) is not None]
 
 
 class OptimizerSection(Section):
@@ -321,6 +339,16 @@ class Recipe(Section):
     hardware: HardwareSection = HardwareSection()
     logging: LoggingSection = LoggingSection()
 
+    @field_validator("budget")
+    @classmethod
+    def _exactly_one(cls, budget: BudgetSection, info: ValidationInfo) -> BudgetSection:
+        wanted = 0 if isinstance(info.data.get("corpus"), CheckpointCorpus) else 1
+        if len(budget.given) != wanted:
+            given = f"(given: {', '.join(budget.given) or 'none'}; null takes one back)"
+            rule = "give exactly one of steps, tokens, minutes" if wanted else "a model that came ready has no budget"
+            raise ValueError(f"{rule} {given}")
+        return budget
+
     @model_validator(mode="after")
     def _coefficients_learn_in_time(self) -> Recipe:
         for own in (self.optimizer.activation, *self.optimizer.activation_overrides):
@@ -351,7 +379,7 @@ class Recipe(Section):
 
     @property
     def total_steps(self) -> int | None:
-        """Optimiser steps in the budget, or None when the budget is a time."""
+        """Optimiser steps in the budget, or None when the budget is a time, or there is none."""
         if self.budget.tokens is not None:
             return max(1, self.budget.tokens // self.tokens_per_step)
         return self.budget.steps
@@ -367,7 +395,7 @@ class Recipe(Section):
             "name": True,
             "logging": True,
             "hardware": set(SPREAD),
-            "corpus": {"files": True, "parts": {"__all__": {"files"}}},
+            "corpus": {"files": True, "checkpoint": True, "parts": {"__all__": {"files"}}},
             "tokenizer": {"file"},
             "validation": {"sets"},
         }

@@ -20,6 +20,7 @@ STATE_EVERY = 1000  # rows: to ask the stream where it is takes longer than to r
 _COMMIT = re.compile(r"[0-9a-f]{40}$")
 _NO_CONNECTION = {
     "OfflineModeIsEnabled",
+    "LocalEntryNotFoundError",
     "ConnectionError",
     "ConnectError",
     "TimeoutException",
@@ -28,7 +29,7 @@ _NO_CONNECTION = {
 # What reading raises midway, once the libraries have tried again as often as they do.
 _LOST = _NO_CONNECTION | {"TransportError", "ClientError", "HfHubHTTPError", "IncompleteRead", "FSTimeoutError"}
 _INSTEAD = "check the name and the connection, or use corpus.source: files or builtin"
-_OFFLINE_INSTEAD = "HF_HUB_OFFLINE=1 reads a downloaded copy; or use corpus.source: files or builtin"
+_OFFLINE = "HF_HUB_OFFLINE=1 reads a downloaded copy, if there is one"
 
 
 def hub_source(corpus: HubCorpus, say: Callable[[str], None]) -> Source:
@@ -117,17 +118,21 @@ def _ask(corpus: HubCorpus, revision: str | None) -> str | None:
 
 
 def _unusable(corpus: HubCorpus, error: Exception) -> BadInput:
-    """One message for all that can go wrong between here and the data set's rows."""
-    names, hint = _names(error), _INSTEAD
+    return unusable(error, corpus.dataset, corpus.revision, "corpus.dataset", _INSTEAD)
+
+
+def unusable(error: Exception, where: str, revision: str | None, key: str, hint: str) -> BadInput:
+    """One message for all that can go wrong between here and what the hub holds; `hint` is what to do instead."""
+    names = _names(error)
     if names & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
         what = "not found on the hub, or private"
     elif "RevisionNotFoundError" in names:
-        what = f"no revision '{corpus.revision}' on the hub"
+        what = f"no revision '{revision}' on the hub"
     elif names & _NO_CONNECTION:
-        what, hint = "the hub cannot be reached: offline", _OFFLINE_INSTEAD
+        what, hint = "the hub cannot be reached: offline", f"{_OFFLINE}; or {hint}"
     else:
         what = f"cannot be read: {_first_line(error)}"
-    return BadInput(Problem(what, corpus.dataset, "corpus.dataset", hint))
+    return BadInput(Problem(what, where, key, hint))
 
 
 def _names(error: Exception) -> set[str]:

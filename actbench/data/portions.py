@@ -14,7 +14,15 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from actbench.config.schema import Corpus, FilesCorpus, HubCorpus, MixtureCorpus, PlainCorpus, TokenizerSection
+from actbench.config.schema import (
+    CheckpointCorpus,
+    Corpus,
+    FilesCorpus,
+    HubCorpus,
+    MixtureCorpus,
+    PlainCorpus,
+    TokenizerSection,
+)
 from actbench.data import builtin, documents
 from actbench.data import tokenizer as tokenizing
 from actbench.data.documents import Part
@@ -22,6 +30,7 @@ from actbench.data.shards import Shard, Shards, blocks
 from actbench.data.splitting import held_out_below
 from actbench.data.tokenising import pieces, token_type, tokenised
 from actbench.data.words import WordEncoder
+from actbench.errors import BadInput, Problem
 from actbench.store.atomic import write_text
 
 LEARNT_BYTES = 64 << 20  # about as much text as a tokenizer is learnt from
@@ -55,6 +64,9 @@ class Portion:
 
 def portions(corpus: Corpus, say: Say) -> list[Portion]:
     """What a recipe's corpus section names. Raises BadInput when it cannot be found."""
+    if isinstance(corpus, CheckpointCorpus):
+        message = f"{corpus.checkpoint} came ready: the text that it was trained on is not known here"
+        raise BadInput(Problem(message, key="corpus.source", hint="actbench runs import-hf takes such a model in"))
     if isinstance(corpus, MixtureCorpus):
         total = sum(part.weight for part in corpus.parts)
         return [

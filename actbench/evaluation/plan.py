@@ -44,6 +44,9 @@ def plan_perplexity(parent: Run, files: list[str] | None, runs: Path) -> Evaluat
         raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
     if files:
         text_hash = identity_hash({"text": open_source(FilesCorpus(source="files", files=files), _silent).key})
+    elif parent.imported:
+        message = f"{parent.id} came ready: the text that it was trained on is not known here"
+        raise BadInput(Problem(message, hint="name a text with --corpus"))
     else:
         text_hash = parent.info["data"]["hash"]
     identity = {

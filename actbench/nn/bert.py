@@ -39,7 +39,7 @@ class Bert(nn.Module):
         )
         self.final_norm = nn.LayerNorm(D, eps=config.norm_eps) if config.norm_placement == "pre" else None
         self.pooler = Pooler(D, activations[POOLER])
-        self.head = MaskedLanguageModelHead(D, vocab_size, norm_eps=config.norm_eps)
+        self.head = MaskedLanguageModelHead(D, vocab_size, norm_eps=config.norm_eps, gelu=config.head_gelu)
         self.head.decoder.weight = self.tokens.weight
 
     def encode(

@@ -5,6 +5,8 @@ Shapes: N tokens scored, D model width, V vocabulary, K classes.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,14 +40,15 @@ class LanguageModelHead(nn.Module):
 class MaskedLanguageModelHead(LanguageModelHead):
     """BERT's head: dense, GELU (also in RAFT), norm, then the tied decoder with its own bias."""
 
-    def __init__(self, d_model: int, vocab_size: int, *, norm_eps: float):
+    def __init__(self, d_model: int, vocab_size: int, *, norm_eps: float, gelu: Literal["erf", "tanh"] = "erf"):
         super().__init__(d_model, vocab_size, bias=True)
+        self.approximate = "tanh" if gelu == "tanh" else "none"
         self.transform = nn.Linear(d_model, d_model)
         self.norm = nn.LayerNorm(d_model, eps=norm_eps)
 
     def features(self, hidden: Tensor) -> Tensor:
         """(N, D) -> (N, D), what the decoder reads."""
-        return self.norm(F.gelu(self.transform(hidden)))
+        return self.norm(F.gelu(self.transform(hidden), approximate=self.approximate))
 
 
 class Pooler(nn.Module):

@@ -11,8 +11,14 @@ import math
 import torch
 from torch import Tensor, nn
 
+from actbench.config.placement import placement
 from actbench.config.schema import BertSection, GptSection
 from actbench.nn.grouped import ExpertLinear
+
+FFN_IN = ".feed_forward.up"
+# RAFT's released code (Fang et al. 2023, UKPLab/2022-RAFT): its branch with rational functions, and the one without.
+RELEASED_STD = {"raf": 0.0073}
+RELEASED_STD_ELSE = 0.0208
 
 RESIDUAL_OUTPUTS = (".attention.output", ".feed_forward.down")
 
@@ -23,7 +29,8 @@ def initialize(model: nn.Module, config: BertSection | GptSection, seed: int) ->
 
     post and pre encoders: normal(init_std), as BERT. Decoders: the same, residual outputs divided by sqrt(2N), as
     GPT-2 and PolyCom, unless `init_outputs` says otherwise; every expert's weights have a name of their own. deepnet:
-    Xavier with DeepNet's gain (8N)^(-1/4) on values, outputs and feed-forward.
+    Xavier with DeepNet's gain (8N)^(-1/4) on values, outputs and feed-forward. A BERT's `ffn_in_std` says otherwise for
+    the weights into its blocks.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding):
@@ -44,6 +51,9 @@ def initialize_head(head: nn.Module, config: BertSection, seed: int) -> None:
 
 def _linear(name: str, module: nn.Linear, config: BertSection | GptSection, seed: int) -> None:
     weight, key = module.weight, f"{name}.weight"
+    if isinstance(config, BertSection) and config.ffn_in_std != "matched" and name.endswith(FFN_IN):
+        _normal(weight, _ffn_in_std(name, config), key, seed)
+        return
     if isinstance(config, BertSection) and config.norm_placement == "deepnet" and name.startswith("layers."):
         _deepnet(name, weight, config.n_layers, key, seed)
         return
@@ -74,6 +84,12 @@ def _normal(tensor: Tensor, std: float, key: str, seed: int) -> None:
 
 def _std(config: BertSection | GptSection) -> float:
     return math.sqrt(2 / (5 * config.d_model)) if config.init_std == "small" else config.init_std
+
+
+def _ffn_in_std(name: str, config: BertSection) -> float:
+    if isinstance(config.ffn_in_std, float):
+        return config.ffn_in_std
+    return RELEASED_STD.get(placement(config)[name.removesuffix(FFN_IN)].name, RELEASED_STD_ELSE)
 
 
 def _xavier(weight: Tensor) -> float:

@@ -13,6 +13,7 @@ from actbench.store import Run
 
 # Below these a run is far from the papers': their smallest models and shortest trainings are larger.
 PAPER_PARAMETERS, PAPER_TOKENS = 100e6, 1e9
+AS_RELEASED = "as_released"  # model.ffn_in_std
 MATCHED = 0.01  # sizes that differ by less are called matched
 
 # What may differ between runs of one comparison, which have device and precision in common.
@@ -44,6 +45,7 @@ def caveats(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> l
         lambda: _subsets(finished),
         lambda: _protocols(finished),
         lambda: _sizes(found, baseline),
+        lambda: _started_apart(finished),
         lambda: _machines(found),
         lambda: _rates(found),
         lambda: _searches(found, baseline),
@@ -83,7 +85,7 @@ def _few_seeds(found: Sequence[Cohort]) -> Iterator[str]:
 
 
 def _scale(runs: Sequence[Run]) -> Iterator[str]:
-    pretrained = [run for run in runs if run.kind == "pretrain"]
+    pretrained = [run for run in runs if run.kind == "pretrain" and not run.imported]
     if pretrained and (
         max(run.info["model"]["parameters"] for run in pretrained) < PAPER_PARAMETERS
         or max(run.summary["tokens"] for run in pretrained) < PAPER_TOKENS
@@ -139,6 +141,17 @@ def _sizes(found: Sequence[Cohort], baseline: str) -> Iterator[str]:
                     f"{cohort.name}: sizes are not matched. In parameters, beside {baseline}: {join(uneven)}. A "
                     "difference there is one of size, too."
                 )
+
+
+def _started_apart(runs: Sequence[Run]) -> Iterator[str]:
+    pretrained = [run for run in runs if run.kind == "pretrain"]
+    started = {str(run.info["recipe"]["name"]): run.info["recipe"]["model"].get("ffn_in_std") for run in pretrained}
+    names = sorted(name for name, std in started.items() if std == AS_RELEASED)
+    if names:
+        yield (
+            f"{join(names)}: the weights into the feed-forward blocks start as RAFT's code released them, smaller "
+            "before a rational function. A pair there differs in more than the activation."
+        )
 
 
 def _machines(found: Sequence[Cohort]) -> Iterator[str]:

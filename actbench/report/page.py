@@ -106,7 +106,9 @@ def _report(
         results=result_tables(family),
         profiles=profile_pictures(folder, family, colours),
         losses=[loss_picture(folder, cohort, colours) for cohort in models],
-        activations=activation_pictures(folder, models),
+        activations=activation_pictures(
+            folder, [cohort for cohort in found if cohort.is_pretraining or cohort.is_import]
+        ),
         cost=[table for table in [cost_table(family)] if table.rows],
         provenance=[
             runs_table(runs, baseline, chosen),

@@ -70,7 +70,7 @@ def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
     of = run.info["task"]["name"] if "task" in run.info else run.info["data"].get("text")
     kind = run.kind if of is None else f"{run.kind} {of}"
     seed = f"{run.seed}/{run.info['finetune_seed']}" if "finetune_seed" in run.info else str(run.seed)
-    seconds = run.summary["seconds"] if run.status == "finished" else None
+    seconds = run.summary["seconds"] if run.status == "finished" and not run.imported else None
     status = f"failed: {run.failure}" if run.status == "failed" else run.status
     differences = None if partner is None else differing(asked(partner), asked(run))
     result, shown = _result(run)
@@ -84,7 +84,7 @@ def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
 
 
 def _result(run: Run) -> tuple[float | None, str]:
-    if run.status != "finished":
+    if run.status != "finished" or run.imported:
         return None, NOTHING
     if "task" in run.info:
         score = 100 * float(run.summary["headline"]["value"])

@@ -27,9 +27,9 @@ class Verdict:
 
 def statement(runs: Sequence[Run]) -> list[str]:
     """What the finished runs are, a sentence each, from the facts they recorded."""
-    pretrained = [run for run in runs if run.kind == "pretrain"]
+    pretrained = [run for run in runs if run.kind == "pretrain" and not run.imported]
     finetuned = [run for run in runs if run.kind == "finetune"]
-    sentences = []
+    sentences = [_import_facts(run) for run in runs if run.imported]
     if pretrained:
         sentences += _pretraining_facts(pretrained)
     if finetuned:
@@ -50,7 +50,7 @@ def glance(runs: Sequence[Run], found: Sequence[Cohort]) -> list[tuple[str, str]
     done = str(len(finished)) if len(finished) == len(runs) else f"{len(finished)} of {len(runs)}"
     tiles = [(done, "run finished" if len(runs) == 1 else "runs finished")]
     tiles += [(str(len(names)), plural(len(names), what).partition(" ")[2]) for what, names in of.items() if names]
-    tokens = [run.summary["tokens"] for run in finished if run.kind == "pretrain"]
+    tokens = [run.summary["tokens"] for run in finished if run.kind == "pretrain" and not run.imported]
     ends = dict.fromkeys((rough(min(tokens)), rough(max(tokens)))) if tokens else {}
     return [*tiles, (" to ".join(ends), "tokens a run")] if ends else tiles
 
@@ -75,6 +75,16 @@ def _pretraining_facts(runs: list[Run]) -> list[str]:
         f"models of {_range(parameters)} parameters, trained on {_range(tokens)} tokens.",
         f"The text is {join(sorted({_corpus(run.info['recipe']['corpus']) for run in runs}))}.",
     ]
+
+
+def _import_facts(run: Run) -> str:
+    swap, origin = run.summary["swap"], run.info["origin"]
+    where = origin["from"].removeprefix("hf:")
+    told = f"{run.id} is {where}, which came ready: how it was trained is not recorded here."
+    if swap is None:
+        return told
+    moved = f"{100 * swap['relative']:.2g} % of their spread"
+    return f"{told} Its activation was swapped for {short_name(run.activation)}, which changed its logits by {moved}."
 
 
 def _finetuning_facts(runs: list[Run]) -> list[str]:

@@ -75,6 +75,11 @@ class Run:
         return str(self.info["recipe"]["model"]["activation"]["name"])
 
     @property
+    def imported(self) -> bool:
+        """Whether it is a model that came ready: a pre-training run without training, losses and times."""
+        return "origin" in self.info
+
+    @property
     def seed(self) -> int:
         """The seed of the pre-training run this is or stems from."""
         return int(self.info["recipe"]["seed"])

@@ -17,11 +17,12 @@ from actbench.study.follow_ups import EvaluateFollowUp, FinetuneFollowUp, Follow
 from actbench.study.graph import Graph, Node
 from actbench.study.speed import COMPILED, COMPILED_BEFORE_S, COMPILING_S, UNCOMPILED, Speeds
 from actbench.study.status import Progress, State, status
+from actbench.training.known_model import ImportPlan
 from actbench.training.plan import Plan
 
 FORWARD = 1 / 3  # of a training step's time
 BYTES_A_PARAMETER = 16  # the weights, and the checkpoint's weights and two moments, in fp32
-WEIGHT_BYTES = 4  # of a parameter that a fine-tuning keeps
+BYTES_A_WEIGHT = 4
 SMALL_RUN_BYTES = 400_000  # a fine-tuning's or an evaluation's files
 TOKENS_A_WORD, BYTES_A_TOKEN = 1.5, 4
 LOOKED_AT = 200  # examples of a task, for their length
@@ -108,9 +109,12 @@ def estimate(graph: Graph, jobs: int = 1) -> StudyEstimate:
     return StudyEstimate(tuple(parts), jobs, tuple(_sentences(parts, speeds)))
 
 
-def _pretraining(plan: Plan, line: Progress, speeds: Speeds) -> Estimate:
+def _pretraining(plan: Plan | ImportPlan, line: Progress, speeds: Speeds) -> Estimate:
     if line.state == "finished":
         return Estimate(line.title, line.state, 1, 1, 0, 0.0, 0.0, 0, "finished")
+    if isinstance(plan, ImportPlan):
+        taken_in = BYTES_A_WEIGHT * int(plan.model["parameters"])
+        return Estimate(line.title, line.state, 1, 0, 0, 0.0, 0.0, taken_in, "taken in as it is")
     recipe, speed = plan.recipe, speeds.of(plan)
     size = BYTES_A_PARAMETER * int(plan.model["parameters"])
     if recipe.budget.minutes is not None:
@@ -144,7 +148,7 @@ def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) 
         seconds += tests * _transfer_seconds(node.plan, follow_up, speeds)
         basis = min(basis for _, basis in each)
         if follow_up.all_settings.keep_weights:
-            disk += tuned * WEIGHT_BYTES * int(node.plan.model["parameters"])
+            disk += tuned * BYTES_A_WEIGHT * int(node.plan.model["parameters"])
     return Estimate(line.title, line.state, runs, line.done, 0, seconds, 0.0, disk, basis)
 
 
@@ -162,8 +166,9 @@ def _mean_tokens(examples: Sequence[AnyExample], settings: FinetuneSettings, pla
     return fmean(_tokens(example, settings, longest) for example in examples[:LOOKED_AT])
 
 
-def _evaluation_seconds(plan: Plan, follow_up: EvaluateFollowUp, speeds: Speeds) -> tuple[float, str]:
+def _evaluation_seconds(plan: Plan | ImportPlan, follow_up: EvaluateFollowUp, speeds: Speeds) -> tuple[float, str]:
     if follow_up.files is None:
+        assert isinstance(plan, Plan)
         tokens = plan.tokens.facts["splits"]["validation"]["tokens"]
     else:
         tokens = sum(path.stat().st_size for path in expand(follow_up.files)) / BYTES_A_TOKEN
@@ -171,7 +176,9 @@ def _evaluation_seconds(plan: Plan, follow_up: EvaluateFollowUp, speeds: Speeds)
     return FORWARD * tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
 
 
-def _finetuning_seconds(plan: Plan, data: TaskData, follow_up: FinetuneFollowUp, speeds: Speeds) -> tuple[float, str]:
+def _finetuning_seconds(
+    plan: Plan | ImportPlan, data: TaskData, follow_up: FinetuneFollowUp, speeds: Speeds
+) -> tuple[float, str]:
     """Of one run on one task: as measured, or from the speed of pre-training."""
     measured = speeds.finetuning_seconds(plan, data.task.name, follow_up)
     if measured is not None:
@@ -197,7 +204,7 @@ def _tokens(example: AnyExample, settings: FinetuneSettings, longest: int) -> fl
     return windows * min(longest, 3 + asked + text)
 
 
-def _uncompiled(plan: Plan, tokens_per_second: float) -> float:
+def _uncompiled(plan: Plan | ImportPlan, tokens_per_second: float) -> float:
     """The speed of what is never compiled: fine-tuning and evaluation."""
     return tokens_per_second * UNCOMPILED / COMPILED if plan.hardware.compiled else tokens_per_second
 

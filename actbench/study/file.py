@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,18 +13,28 @@ from pydantic import Field
 from actbench.analysis.claims import Claim
 from actbench.config import Recipe
 from actbench.config.placement import short_name
-from actbench.config.resolve import Source, merge, override_source, read_chain, recipe_from, validate
+from actbench.config.resolve import (
+    Source,
+    apply_overrides,
+    merge,
+    override_source,
+    read_chain,
+    recipe_from,
+    validate,
+)
 from actbench.config.section import Section, Several
 from actbench.config.tuning import WITHOUT_COEFFICIENTS
+from actbench.data.checkpoints import open_checkpoint
 from actbench.errors import BadInput, Problem, nearest
 from actbench.evaluation.transfer_plan import transfer_name
 from actbench.study.follow_ups import HUB, KNOWN_TASKS, FinetuneFollowUp, FollowUp
+from actbench.training.known_model import PREFIX, base_recipe, swapped_recipe
 
 
 class Experiment(Section):
     """One base recipe, and every combination of the axes' values put into it."""
 
-    recipe: str  # relative to the study file
+    recipe: str  # relative to the study file; or a model that came ready, hf:MODEL
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]]  # dotted recipe key: values
     follow_ups: Several[FollowUp] = ()  # what to do with each run
 
@@ -48,6 +58,18 @@ class Study(Section):
 
 
 @dataclass(frozen=True)
+class Changes:
+    """What a call says otherwise than the study file.
+
+    `recipe` ("key=value") changes every base recipe, under the axes; `data` says where the data of follow-ups is that
+    are called so, as in {"glue": "GLUE"}.
+    """
+
+    recipe: tuple[str, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Job:
     """One pre-training run of a study, and its follow-ups."""
 
@@ -63,16 +85,17 @@ class LoadedStudy:
     jobs: list[Job]
 
 
-def load_study(path: Path) -> LoadedStudy:
+def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
     """Reads a study and resolves every run in it. Raises BadInput listing every problem, before anything runs."""
-    source = read_chain(path)
+    changes = changes or Changes()
+    source = _with_data(read_chain(path), changes.data)
     study = validate(source, Study)
     jobs: list[Job] = []
     problems: list[Problem] = []
     for i, experiment in enumerate(study.experiments):
         place = source.place(f"experiments.{i}.recipe")
         try:
-            base = read_chain(path.parent / experiment.recipe)
+            base = apply_overrides(_base(path.parent, experiment.recipe), changes.recipe)
         except BadInput as error:
             problems += [_placed(problem, place, f"experiments.{i}.recipe") for problem in error.problems]
             continue
@@ -95,6 +118,34 @@ def load_study(path: Path) -> LoadedStudy:
     return LoadedStudy(study, jobs)
 
 
+def _base(folder: Path, recipe: str) -> Source:
+    if recipe.startswith(PREFIX):
+        return base_recipe(open_checkpoint(recipe.removeprefix(PREFIX)))
+    return read_chain(folder / recipe)
+
+
+def _with_data(source: Source, data: Mapping[str, str]) -> Source:
+    """The study's source with other folders for the data of its follow-ups. Raises BadInput for one that has none."""
+    known: dict[str, None] = {}
+    for i, experiment in enumerate(_dicts(source.data.get("experiments"))):
+        for j, follow_up in enumerate(_dicts(experiment.get("follow_ups"))):
+            name = str(follow_up.get("finetune", ""))
+            known |= {name: None} if name else {}
+            if name in data:
+                follow_up["data"] = data[name]
+                source.places[f"experiments.{i}.follow_ups.{j}.data"] = f"--data {name}={data[name]}"
+    unknown = [name for name in data if name not in known]
+    if unknown:
+        hint = nearest(unknown[0], list(known)) or "the study has none"
+        raise BadInput(Problem(f"no follow-up is called '{unknown[0]}'", f"--data {unknown[0]}", hint=hint))
+    return source
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    """The mappings of a list, others as empty ones: the schema tells of them."""
+    return [one if isinstance(one, dict) else {} for one in value] if isinstance(value, list) else []
+
+
 def _combinations(experiment: Experiment) -> list[dict[str, Any]]:
     keys = list(experiment.axes)
     return [dict(zip(keys, values, strict=True)) for values in itertools.product(*experiment.axes.values())]
@@ -102,7 +153,8 @@ def _combinations(experiment: Experiment) -> list[dict[str, Any]]:
 
 def _job(source: Source, experiment: Experiment, problems: list[Problem]) -> list[Job]:
     try:
-        return [Job(recipe_from(source), experiment.follow_ups)]
+        resolve = swapped_recipe if experiment.recipe.startswith(PREFIX) else recipe_from
+        return [Job(resolve(source), experiment.follow_ups)]
     except BadInput as error:
         problems += error.problems
         return []

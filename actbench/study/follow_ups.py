@@ -17,6 +17,7 @@ from actbench.config.tuning import FULL
 from actbench.data import glue, probes, squad
 from actbench.data.packing import open_source
 from actbench.data.tasks import TaskData
+from actbench.errors import BadInput, Problem
 from actbench.evaluation.load import recipe_of
 from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
 from actbench.evaluation.transfer_plan import INFERENCE, QUESTIONS, TestName, TransferPlan, plan_transfer, read_test
@@ -207,6 +208,9 @@ def check(follow_up: FollowUp, recipe: Recipe) -> None:
         tasks_of(follow_up, recipe)
         for test in follow_up.transfer:
             read_test(test.task, Path(test.data))
+    elif follow_up.files is None and recipe.corpus.source == "checkpoint":
+        message = f"the text that {recipe.name} was trained on is not known here"
+        raise BadInput(Problem(message, key="follow_ups", hint="give eval: perplexity a corpus"))
     elif follow_up.files:
         open_source(FilesCorpus(source="files", files=follow_up.files), lambda _: None)
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from actbench.config import Recipe
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
-from actbench.study.file import LoadedStudy, Study, load_study
+from actbench.study.file import Changes, LoadedStudy, Study, load_study
 from actbench.study.follow_ups import FollowUp, check, keeps_weights, plans_of
 from actbench.study.tasks import Task
+from actbench.training.known_model import ImportPlan, plan_import
 from actbench.training.plan import Plan, plan
 
 Say = Callable[[str], None]
@@ -18,9 +20,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Node:
-    """One pre-training run, and what is done with it."""
+    """One pre-training run, or a model that came ready, and what is done with it."""
 
-    plan: Plan
+    plan: Plan | ImportPlan
     follow_ups: tuple[FollowUp, ...]
 
     @property
@@ -67,7 +69,8 @@ class Graph:
         """What can be done for a node now: train it or, once it is finished, its follow-ups. Failed runs by `retry`."""
         run = node.run
         if run.manifest is None:
-            return [Task(f"pretrain {run.id}", (run.id,), recipe=node.plan.recipe)] if _open(run, retry) else []
+            doing = "import" if isinstance(node.plan, ImportPlan) else "pretrain"
+            return [Task(f"{doing} {run.id}", (run.id,), recipe=node.plan.recipe)] if _open(run, retry) else []
         tasks: list[Task] = []
         for follow_up in sorted(node.follow_ups, key=lambda one: not keeps_weights(one)):  # a run in common keeps them
             given = {run_id for task in tasks for run_id in task.run_ids}
@@ -78,19 +81,19 @@ class Graph:
         return tasks
 
 
-def open_study(path: Path, runs: Path, say: Say) -> Graph:
+def open_study(path: Path, runs: Path, say: Say, changes: Changes | None = None) -> Graph:
     """Reads a study file and plans its runs. Raises BadInput for all that is wrong with it or cannot be run here."""
-    return plan_graph(load_study(path), runs, say)
+    return plan_graph(load_study(path, changes), runs, say)
 
 
 def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
     """Prepares every run's tokens and every follow-up's data. Raises BadInput for all that cannot be run here."""
     follow_ups: dict[Path, dict[FollowUp, None]] = {}
-    plans: dict[Path, Plan] = {}
+    plans: dict[Path, Plan | ImportPlan] = {}
     problems = []
     for job in loaded.jobs:
         try:
-            planned = plan(job.recipe, runs, _quiet(say))
+            planned = plan_any(job.recipe, runs, _quiet(say))
             suited = [follow_up for follow_up in job.follow_ups if follow_up.suits(job.recipe)]
             for follow_up in suited:
                 check(follow_up, job.recipe)
@@ -107,6 +110,11 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
         raise BadInput(list(dict.fromkeys(problems)))
     nodes = tuple(Node(planned, tuple(follow_ups[folder])) for folder, planned in plans.items())
     return Graph(loaded.study, nodes, runs)
+
+
+def plan_any(recipe: Recipe, runs: Path, say: Say) -> Plan | ImportPlan:
+    """The plan to train what a recipe says, or to take its checkpoint in."""
+    return plan_import(recipe, runs) if recipe.corpus.source == "checkpoint" else plan(recipe, runs, say)
 
 
 def _quiet(say: Say) -> Say:

@@ -121,6 +121,8 @@ def _result(runs: list[Run]) -> str:
     if len(runs) > 1:
         return f"{len(runs)} runs finished"
     summary = runs[0].summary
+    if runs[0].imported:
+        return "taken in"
     if "validation_loss" in summary:
         return f"validation loss {summary['validation_loss']:.4f} after {summary['seconds']:.0f} s"
     metric, value = summary["headline"].values()

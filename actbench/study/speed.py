@@ -16,6 +16,7 @@ from actbench.store import Run, environment
 from actbench.store.index import Record, records
 from actbench.study.follow_ups import FinetuneFollowUp
 from actbench.training.hardware import SINGLE, Hardware
+from actbench.training.known_model import ImportPlan
 from actbench.training.plan import Plan
 
 # Shares of the matrix-product peak that a step reaches: 40 and 49 % were measured for the nano recipes on two cores
@@ -49,7 +50,7 @@ class Speeds:
         self._runs = runs
         self._known: dict[str, Speed] = {}
 
-    def of(self, plan: Plan) -> Speed:
+    def of(self, plan: Plan | ImportPlan) -> Speed:
         """The speed of a planned run: the median of runs like it, with its activation or else with any."""
         key = json.dumps([_size(plan), _model(plan)])
         if key in self._known:
@@ -58,7 +59,7 @@ class Speeds:
         self._known[key] = found or self._from_flops(plan, COMPILED_BEFORE_S)
         return found or self._from_flops(plan, COMPILING_S)
 
-    def finetuning_seconds(self, plan: Plan, task: str, follow_up: FinetuneFollowUp) -> float | None:
+    def finetuning_seconds(self, plan: Plan | ImportPlan, task: str, follow_up: FinetuneFollowUp) -> float | None:
         """The median of what finished fine-tunings like this one took; None where there are none."""
         differ = {*OWN_SETTINGS, *follow_up.grid.axes} - {"tune"}
         settings = follow_up.settings.model_dump(mode="json", exclude=differ)
@@ -83,13 +84,15 @@ class Speeds:
     def _environment(self) -> dict[str, Any]:
         return environment()
 
-    def _measured(self, plan: Plan) -> Speed | None:
+    def _measured(self, plan: Plan | ImportPlan) -> Speed | None:
         rates: dict[bool, list[float]] = {True: [], False: []}  # by whether the activation is the same
         onces: dict[bool, list[float]] = {True: [], False: []}
         for record in self._finished:
             if record.facts["kind"] != "pretrain" or _recorded_size(record) != _size(plan):
                 continue
             run = Run(record.folder)
+            if run.imported:
+                continue
             alike = ("device", "precision", "compiled", *SINGLE)
             summary, gain = run.summary, self._gain(run, plan.hardware, alike)
             if gain and summary["tokens_per_second"]:
@@ -112,7 +115,7 @@ class Speeds:
             return 0.0
         return now["threads"] / (was["threads"] * was["devices"]) if now["device"] == "cpu" else 1.0
 
-    def _from_flops(self, plan: Plan, compiling: float) -> Speed:
+    def _from_flops(self, plan: Plan | ImportPlan, compiling: float) -> Speed:
         hardware = plan.hardware
         if hardware.precision not in self.peaks:
             self.peaks[hardware.precision] = measured_peak(hardware.precision, hardware.device)
@@ -122,11 +125,11 @@ class Speeds:
         return Speed(rate, compiling if hardware.compiled else 0.0, "from FLOPs")
 
 
-def _model(plan: Plan) -> dict[str, Any]:
+def _model(plan: Plan | ImportPlan) -> dict[str, Any]:
     return plan.recipe.model.model_dump(mode="json")
 
 
-def _size(plan: Plan) -> list[dict[str, Any]]:
+def _size(plan: Plan | ImportPlan) -> list[dict[str, Any]]:
     """All that decides a step's size: the model, but for its activations, and the batch."""
     return [_without_activations(_model(plan)), plan.recipe.batch.model_dump(mode="json")]
 

@@ -56,6 +56,8 @@ def _pretraining(node: Node) -> Progress:
     run, recipe = node.run, node.plan.recipe
     state = _state(run)
     if run.manifest is not None:
+        if run.imported:
+            return Progress(run.id, state, 0, 0)
         summary = run.summary
         return Progress(
             run.id, state, summary["steps"], summary["steps"], summary["validation_loss"], summary["tokens_per_second"]

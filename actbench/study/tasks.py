@@ -14,6 +14,7 @@ from actbench.evaluation.transfer_plan import TransferPlan
 from actbench.store import Run
 from actbench.study.follow_ups import FinetuneFollowUp, FollowUp, plans_of
 from actbench.training.finetune_plan import FinetunePlan
+from actbench.training.known_model import ImportPlan, plan_import
 from actbench.training.plan import plan
 
 LONGEST_REASON = 2000  # characters
@@ -54,14 +55,19 @@ def perform(task: Task, runs: Path) -> str:
 
 
 def _pretrain(task: Task, recipe: Recipe, runs: Path) -> None:
-    from actbench.training.pretrain import pretrain
-
-    planned = plan(recipe, runs, _silent)
+    planned = plan_import(recipe, runs) if recipe.corpus.source == "checkpoint" else plan(recipe, runs, _silent)
     if planned.folder.name not in task.run_ids:
         raise ActbenchError(
             f"here the recipe leads to {planned.folder.name}, not to {task.run_ids[0]}: this machine has another text, "
             "tokenizer or activation code than the one that runs the study"
         )
+    if isinstance(planned, ImportPlan):
+        from actbench.training.import_model import import_model
+
+        import_model(planned, _tell)
+        return
+    from actbench.training.pretrain import pretrain
+
     pretrain(planned, resume=True, say=_silent)
 
 

@@ -36,6 +36,7 @@ from actbench.evaluation.metrics import score
 from actbench.nn.bert import Bert
 from actbench.nn.build import build
 from actbench.nn.gpt import Gpt
+from actbench.nn.hugging_face import bert as bert_weights
 from actbench.store import Run
 from actbench.training.finetune_plan import plan_finetuning
 from actbench.training.plan import plan
@@ -87,7 +88,7 @@ def language_model(model: Bert | Gpt, recipe: Recipe) -> Any:
     section = recipe.model
     if isinstance(model, Bert):
         bert = BertForMaskedLM(_bert_config(recipe, len(model.tokens.weight)))
-        weights.give(bert, weights.bert(model))
+        weights.give(bert, bert_weights(model))
         return bert
     config = GPT2Config(
         vocab_size=len(model.tokens.weight),
@@ -154,7 +155,7 @@ def classifier(model: Bert | Gpt, recipe: Recipe, n_classes: int) -> Any:
     """The encoder under a new classifier."""
     assert isinstance(model, Bert)
     reference = BertForSequenceClassification(_bert_config(recipe, len(model.tokens.weight), num_labels=n_classes))
-    weights.give(reference, weights.bert(model), new=("classifier",))
+    weights.give(reference, bert_weights(model), new=("classifier",))
     return reference
 
 

@@ -1,0 +1,146 @@
+"""A model that came ready, as a finished pre-training run: planned from its config.json, then taken into the store.
+
+Its recipe says what is known of it, its model and tokenizer; it has no text and no budget. Its activations may be
+swapped for others, the rest of the recipe is the checkpoint's. Importing this module loads no weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actbench.activations import get
+from actbench.config import Recipe
+from actbench.config.own_files import code_hashes
+from actbench.config.placement import in_short, placement
+from actbench.config.resolve import apply_overrides, merge, override_source, recipe_from
+from actbench.config.schema import CheckpointCorpus, TokenizerSection
+from actbench.config.yaml_source import Source
+from actbench.data import tokenizer as tokenizing
+from actbench.data.checkpoints import Checkpoint, open_checkpoint
+from actbench.errors import BadInput, Problem
+from actbench.nn.hugging_face import config_problems, model_section
+from actbench.nn.size import size
+from actbench.store import Run, identity_hash
+from actbench.training.hardware import Hardware, choose
+
+PREFIX = "hf:"  # before a folder or a hub's ID, where a run could be named too
+RANGE = [-8.0, 8.0]  # where a RAF that takes an activation's place is fitted to it: most of a trained BERT's inputs
+WHERE_RAF_STARTS = {"init", "numerator", "denominator", "range"}
+# What a recipe may say otherwise than its checkpoint, of the sections that the checkpoint decides.
+OPEN = {"model": {"activation", "activation_overrides", "dropout", "mask_fraction"}, "batch": {"length"}}
+CLOSED = ("model", "corpus", "tokenizer", "batch", "budget", "validation", "checkpoint")
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """A checkpoint, and the run that it becomes; `own` is the recipe without a swap."""
+
+    recipe: Recipe
+    own: Recipe
+    checkpoint: Checkpoint
+    origin: dict[str, Any]
+    folder: Path
+    vocab_size: int
+    model: dict[str, Any]
+    hardware: Hardware  # of what follows
+
+    @property
+    def run(self) -> Run:
+        """The run this plan leads to, finished or not."""
+        return Run(self.folder)
+
+    @property
+    def data_hash(self) -> str:
+        """Stands for the checkpoint's files."""
+        return identity_hash(self.origin["sha256"])
+
+    @property
+    def swapped(self) -> bool:
+        """Whether some slot holds another activation than the checkpoint was trained with."""
+        return placement(self.recipe.model) != placement(self.own.model)
+
+
+def base_recipe(checkpoint: Checkpoint) -> Source:
+    """What a checkpoint's files say, as the source of a recipe. Raises BadInput for what our BERT cannot be."""
+    config, where = checkpoint.config, str(checkpoint.folder / "config.json")
+    problems = list(config_problems(config, where))
+    if problems:
+        raise BadInput(problems)
+    return Source(
+        {
+            "name": checkpoint.name,
+            "model": model_section(config),
+            "corpus": {"source": "checkpoint", "checkpoint": checkpoint.reference},
+            "tokenizer": {"kind": "wordpiece", "file": "tokenizer.json", "lowercase": checkpoint.lowercase},
+            "batch": {"sequences": 1, "length": config["max_position_embeddings"]},
+            "budget": {},
+        },
+        {"": where},
+    )
+
+
+def known_recipe(reference: str, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of a checkpoint with `changes` ("key=value") to it. Raises BadInput."""
+    return swapped_recipe(apply_overrides(base_recipe(open_checkpoint(reference)), changes))
+
+
+def swapped_recipe(source: Source) -> Recipe:
+    """The recipe of a changed source. A RAF that is not told where to start is fitted to the model's own activation."""
+    activation = source.data["model"].get("activation")
+    if isinstance(activation, dict) and activation.get("name") == "raf" and not WHERE_RAF_STARTS & set(activation):
+        place = source.place("model.activation")
+        source = merge(source, override_source("model.activation.init", "gelu", place))
+        source = merge(source, override_source("model.activation.range", RANGE, place))
+    return recipe_from(source)
+
+
+def plan_import(recipe: Recipe, runs: Path) -> ImportPlan:
+    """The plan to take the recipe's checkpoint in. Raises BadInput where it has other sizes, or the swap no place."""
+    assert isinstance(recipe.corpus, CheckpointCorpus)
+    checkpoint = open_checkpoint(recipe.corpus.checkpoint)
+    own = recipe_from(base_recipe(checkpoint))
+    problems = [*_contradictions(recipe, own), *_without_a_place(recipe)]
+    if problems:
+        raise BadInput(problems)
+    vocab_size, origin = int(checkpoint.config["vocab_size"]), checkpoint.facts()
+    _check_tokenizer(checkpoint, vocab_size)
+    identity = {"kind": "import", "recipe": recipe.identity(), "data": origin["sha256"], "code": code_hashes(recipe)}
+    folder = runs / f"{recipe.name}-{in_short(recipe.model)}-s{recipe.seed}-{identity_hash(identity)}"
+    model = size(recipe.model, vocab_size, recipe.batch.length)
+    hardware = choose(recipe.hardware, recipe.model.d_model)
+    return ImportPlan(recipe, own, checkpoint, origin, folder, vocab_size, model, hardware)
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's tokenizer. Raises BadInput when it cannot be read or is not BERT's."""
+    tokenizer = tokenizing.load(checkpoint.tokenizer, checkpoint.lowercase)
+    tokenizing.check_kind(tokenizer, TokenizerSection(kind="wordpiece"), checkpoint.tokenizer)
+    return tokenizer
+
+
+def _check_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> None:
+    size = tokenizing.vocabulary_size(load_tokenizer(checkpoint))
+    if size > vocab_size:
+        message = f"has {size:,} tokens, and the model embeds {vocab_size:,}"
+        raise BadInput(Problem(message, where=str(checkpoint.tokenizer)))
+
+
+def _contradictions(recipe: Recipe, own: Recipe) -> Iterator[Problem]:
+    """What the recipe says otherwise than the checkpoint."""
+    said, is_so = recipe.model_dump(mode="json"), own.model_dump(mode="json")
+    for section in CLOSED:
+        for key, value in said[section].items():
+            if value != is_so[section][key] and key not in OPEN.get(section, ()):
+                yield Problem(f"the checkpoint has {is_so[section][key]}, not {value}", key=f"{section}.{key}")
+    if recipe.batch.length > own.batch.length:
+        yield Problem(f"the checkpoint has positions for {own.batch.length} tokens", key="batch.length")
+
+
+def _without_a_place(recipe: Recipe) -> Iterator[Problem]:
+    for slot, spec in placement(recipe.model).items():
+        if get(spec.name).gated:
+            message = f"'{spec.name}' is gated, and the checkpoint has no weights for a gate"
+            yield Problem(message, key=f"the activation of {slot}")
