@@ -42,9 +42,14 @@ class Cohort:
     """Runs that may be compared. `name` is the recipes', with a short hash where two setups share it."""
 
     name: str
-    task: str | None  # of fine-tuning
+    task: str | None  # of fine-tuning, or of a zero-shot evaluation
     variants: tuple[Variant, ...]
     text: str | None = None  # that trained models were evaluated on
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether its runs are evaluations on a task that the models were not trained on."""
+        return is_zero_shot(self.variants[0].first)
 
     @property
     def is_pretraining(self) -> bool:
@@ -70,10 +75,10 @@ def cohorts(runs: Iterable[Run]) -> list[Cohort]:
     setups: dict[str, list[Run]] = {}
     for run in runs:
         setups.setdefault(identity_hash(setup(run)), []).append(run)
-    names = [(_name(group), _task(group[0]), _text(group[0])) for group in setups.values()]
+    names = [(_name(group), _task(group[0]), _text(group[0]), is_zero_shot(group[0])) for group in setups.values()]
     made = [
-        Cohort(_told_apart(name, names.count((name, task, text)), setup), task, _variants(group), text)
-        for (setup, group), (name, task, text) in zip(setups.items(), names, strict=True)
+        Cohort(_told_apart(key[0], names.count(key), setup), key[1], _variants(group), key[2])
+        for (setup, group), key in zip(setups.items(), names, strict=True)
     ]
     return sorted(made, key=lambda cohort: (cohort.name, cohort.task or "", cohort.text or ""))
 
@@ -155,4 +160,10 @@ def _task(run: Run) -> str | None:
 
 
 def _text(run: Run) -> str | None:
-    return str(run.info["data"]["text"]) if run.kind == "evaluate" else None
+    text = run.info["data"].get("text") if run.kind == "evaluate" else None
+    return None if text is None else str(text)
+
+
+def is_zero_shot(run: Run) -> bool:
+    """Whether the run is an evaluation on a task that its model was not trained on."""
+    return run.info.get("measure") == "zero-shot"

@@ -23,7 +23,8 @@ from actbench.store import Run
 class Comparison:
     """A cohort's variant beside the cohort's baseline; `difference` is None without one, and for itself.
 
-    Pre-training is compared by validation loss, fine-tuning by the headline score in percent, an evaluation by loss.
+    Pre-training is compared by validation loss, an evaluation on a text by loss. On a task, with fine-tuning or
+    zero-shot, the headline score in percent is compared.
     """
 
     cohort: Cohort
@@ -41,12 +42,18 @@ class Family:
     pretraining: tuple[Comparison, ...]
     finetuning: tuple[Comparison, ...]
     evaluation: tuple[Comparison, ...]
+    zero_shot: tuple[Comparison, ...]
     unfinished: tuple[Run, ...]
 
     @property
     def all(self) -> tuple[Comparison, ...]:
-        """Pre-training, then fine-tuning, then evaluation."""
-        return self.pretraining + self.finetuning + self.evaluation
+        """Pre-training, then fine-tuning, then evaluation on texts, then on tasks."""
+        return self.pretraining + self.finetuning + self.evaluation + self.zero_shot
+
+    @property
+    def on_tasks(self) -> tuple[Comparison, ...]:
+        """Of scores on tasks, with fine-tuning, then without."""
+        return self.finetuning + self.zero_shot
 
     @property
     def tested(self) -> int:
@@ -66,8 +73,9 @@ def compare(runs: Sequence[Run], baseline: str) -> Family:
     return Family(
         baseline,
         tuple(comparison for comparison in found if comparison.cohort.is_pretraining),
-        tuple(comparison for comparison in found if comparison.cohort.task is not None),
+        tuple(c for c in found if c.cohort.task is not None and not c.cohort.is_zero_shot),
         tuple(comparison for comparison in found if comparison.cohort.text is not None),
+        tuple(comparison for comparison in found if comparison.cohort.is_zero_shot),
         tuple(unfinished),
     )
 
@@ -78,7 +86,7 @@ def losses(variant: Variant) -> dict[int, float]:
 
 
 def scores(variant: Variant) -> dict[tuple[int, int], float]:
-    """A fine-tuned variant's headline scores in percent, by pre-training and fine-tuning seed."""
+    """A variant's headline scores on a task in percent, by pre-training and fine-tuning seed."""
     return {key: 100 * float(run.summary["headline"]["value"]) for key, run in variant.runs.items()}
 
 

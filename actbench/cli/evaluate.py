@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actbench.cli import zero_shot
 from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json
 
 if TYPE_CHECKING:
     from actbench.store import Run
 
 app = typer.Typer(no_args_is_help=True, help="Measure finished runs.")
+app.command("zero-shot")(zero_shot.zero_shot)
 
-SHOWN = ("run", "text", "loss", "perplexity", "scored_tokens", "text_tokens", "bits_per_byte")
+SHOWN = ("run", "text", "loss", "perplexity", "scored_tokens", "text_tokens", "bits_per_byte", "word_perplexity")
 
 
 @app.callback()
@@ -53,4 +55,4 @@ def perplexity(
 
 
 def _row(found: Run) -> dict[str, Any]:
-    return {"run": found.info["parent"], "evaluation": found.id, **{key: found.summary[key] for key in SHOWN[1:]}}
+    return {"run": found.info["parent"], "evaluation": found.id, **{key: found.summary.get(key) for key in SHOWN[1:]}}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, Variant, cohorts, split_finished
+from actbench.analysis.cohorts import Cohort, Variant, cohorts, is_zero_shot, split_finished
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.report.numbers import join, plural, signed
 from actbench.store import Run
@@ -109,6 +109,20 @@ def _subsets(runs: Sequence[Run]) -> Iterator[str]:
     cut = sorted({run.info["task"]["name"] for run in tuned if run.info["data"].get("subset")})
     if cut:
         yield f"The data of {join(cut)} is a part of the published set: scores cannot be set beside published ones."
+    scored = [run for run in runs if is_zero_shot(run)]
+    parts = sorted({_part(run) for run in scored if run.info["data"]["subset"]})
+    if parts:
+        yield f"Zero-shot scores of a part of the published items cannot be set beside published ones: {join(parts)}."
+    cut_off = sorted({run.info["task"]["name"] for run in scored if run.summary.get("cut_contexts")})
+    if cut_off:
+        yield f"Some contexts of {join(cut_off)} are longer than a model looks back, and were cut off at the left."
+
+
+def _part(run: Run) -> str:
+    """How much of a task's items, and of BLiMP's paradigms, a zero-shot run is scored on."""
+    data = run.info["data"]
+    paradigms = f", {data['paradigms']} of {data['of_paradigms']} paradigms" if "paradigms" in data else ""
+    return f"{run.info['task']['name']} ({data['items']:,} of {data['of']:,}{paradigms})"
 
 
 def _sizes(found: Sequence[Cohort], baseline: str) -> Iterator[str]:

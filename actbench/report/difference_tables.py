@@ -21,25 +21,31 @@ ABOUT = (
 def pretraining_differences(family: Family) -> Table:
     """A row an activation and model: the paired difference of its validation loss to the baseline's."""
     title = f"Pre-training: paired difference of validation loss to {family.baseline}; below zero is better"
-    return _differences(family, family.pretraining, title, LOSS_DIGITS)
+    return _differences(family, family.pretraining, title, LOSS_DIGITS, "pretraining")
 
 
 def finetuning_differences(family: Family) -> Table:
     """A row an activation, model and task: the paired difference of its score to the baseline's."""
     title = f"Fine-tuning: paired difference of score to {family.baseline}, in points; above zero is better"
-    return _differences(family, family.finetuning, title, SCORE_DIGITS)
+    return _differences(family, family.finetuning, title, SCORE_DIGITS, "finetuning", "task")
 
 
 def evaluation_differences(family: Family) -> Table:
     """A row an activation, model and text: the paired difference of its loss to the baseline's."""
     title = f"Evaluation: paired difference of loss to {family.baseline}; below zero is better"
-    return _differences(family, family.evaluation, title, LOSS_DIGITS)
+    return _differences(family, family.evaluation, title, LOSS_DIGITS, "evaluation", "text")
 
 
-def _differences(family: Family, comparisons: Sequence[Comparison], title: str, digits: int) -> Table:
+def zero_shot_differences(family: Family) -> Table:
+    """A row an activation, model and task: the paired difference of its zero-shot score to the baseline's."""
+    title = f"Zero-shot: paired difference of score to {family.baseline}, in points; above zero is better"
+    return _differences(family, family.zero_shot, title, SCORE_DIGITS, "zero-shot", "task")
+
+
+def _differences(
+    family: Family, comparisons: Sequence[Comparison], title: str, digits: int, kind: str, *what: str
+) -> Table:
     compared = [(c, c.difference) for c in comparisons if c.difference is not None]
-    tuned, evaluated = comparisons is family.finetuning, comparisons is family.evaluation
-    kind, what = ("finetuning", ["task"]) if tuned else ("evaluation", ["text"]) if evaluated else ("pretraining", [])
     heads = (
         *columns("model", *what, "activation"),
         *columns("Δ [95 %]", "d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),

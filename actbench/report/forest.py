@@ -52,7 +52,7 @@ class Forest:
 
 
 def forests(family: Family) -> list[Forest]:
-    """One of pre-training, one of evaluation and one of fine-tuning, where there are differences."""
+    """One of pre-training, one of texts, one of fine-tuning and one of zero-shot tasks, where there are differences."""
     of_loss = f"Pre-training: difference of validation loss to {family.baseline}"
     of_score = f"Fine-tuning: difference of score to {family.baseline}"
     found = [
@@ -66,6 +66,14 @@ def forests(family: Family) -> list[Forest]:
             "evaluation-differences",
         ),
         _forest(family.finetuning, of_score, "points", 1, SCORE_DIGITS, "finetuning-differences"),
+        _forest(
+            family.zero_shot,
+            f"Zero-shot: difference of score to {family.baseline}",
+            "points",
+            1,
+            SCORE_DIGITS,
+            "zero-shot-differences",
+        ),
     ]
     return [forest for forest in found if forest is not None]
 

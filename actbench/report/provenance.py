@@ -67,8 +67,8 @@ def _partners(runs: Sequence[Run], baseline: str) -> dict[str, Run]:
 
 
 def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
-    of = {"finetune": ("task", "name"), "evaluate": ("data", "text")}.get(run.kind)
-    kind = run.kind if of is None else f"{run.kind} {run.info[of[0]][of[1]]}"
+    on = run.info["task"]["name"] if "task" in run.info else run.info["data"].get("text", "")
+    kind = f"{run.kind} {on}" if on else run.kind
     seed = f"{run.seed}/{run.info['finetune_seed']}" if run.kind == "finetune" else str(run.seed)
     seconds = run.summary["seconds"] if run.status == "finished" else None
     status = f"failed: {run.failure}" if run.status == "failed" else run.status
@@ -86,7 +86,7 @@ def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
 def _result(run: Run) -> tuple[float | None, str]:
     if run.status != "finished":
         return None, NOTHING
-    if run.kind == "finetune":
+    if "task" in run.info:
         score = 100 * float(run.summary["headline"]["value"])
         return score, f"{score:.{SCORE_DIGITS}f}"
     loss = float(run.summary["validation_loss" if run.kind == "pretrain" else "loss"])

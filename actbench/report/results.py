@@ -9,10 +9,12 @@ from actbench.report.difference_tables import (
     evaluation_differences,
     finetuning_differences,
     pretraining_differences,
+    zero_shot_differences,
 )
 from actbench.report.table import Table
 from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table
-from actbench.report.task_tables import tasks_table
+from actbench.report.task_tables import tasks_table, zero_shot_tasks_table
+from actbench.report.zero_shot_table import zero_shot_table
 
 MAKERS: tuple[Callable[[Family], Table], ...] = (
     pretraining_table,
@@ -22,6 +24,9 @@ MAKERS: tuple[Callable[[Family], Table], ...] = (
     tasks_table,
     evaluation_table,
     evaluation_differences,
+    zero_shot_table,
+    zero_shot_differences,
+    zero_shot_tasks_table,
 )
 
 

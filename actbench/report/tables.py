@@ -23,7 +23,7 @@ def pretraining_table(family: Family) -> Table:
     )
     title = "Pre-training: loss on held-out text, mean ± sd over seeds; lower is better"
     rows = tuple(_pretraining_row(comparison) for comparison in family.pretraining)
-    return Table(title, heads, rows, _notes(family, "pretrain", family.pretraining), "pretraining")
+    return Table(title, heads, rows, table_notes(family, "pretrain", family.pretraining), "pretraining")
 
 
 def finetuning_table(family: Family) -> Table:
@@ -35,7 +35,7 @@ def finetuning_table(family: Family) -> Table:
     )
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
     rows = tuple(_finetuning_row(comparison) for comparison in family.finetuning)
-    return Table(title, heads, rows, _notes(family, "finetune", family.finetuning), "finetuning")
+    return Table(title, heads, rows, table_notes(family, "finetune", family.finetuning), "finetuning")
 
 
 def evaluation_table(family: Family) -> Table:
@@ -46,13 +46,16 @@ def evaluation_table(family: Family) -> Table:
     )
     title = "Evaluation: loss on whole texts, mean ± sd over seeds; lower is better"
     rows = tuple(_evaluation_row(comparison) for comparison in family.evaluation)
-    return Table(title, heads, rows, _notes(family, "evaluate", family.evaluation), "evaluation")
+    return Table(title, heads, rows, table_notes(family, "evaluate", family.evaluation), "evaluation")
 
 
 def task_name(comparison: Comparison) -> str:
-    """The task as a reader should see it: a stand-in is called one."""
-    stand_in = comparison.variant.first.info["task"]["stand_in"]
-    return f"{comparison.cohort.task} (stand-in)" if stand_in else str(comparison.cohort.task)
+    """The task as a reader should see it: a stand-in is called one, and of zero-shot tasks a subset."""
+    info = comparison.variant.first.info
+    if info["task"]["stand_in"]:
+        return f"{comparison.cohort.task} (stand-in)"
+    subset = comparison.cohort.is_zero_shot and info["data"].get("subset")
+    return f"{comparison.cohort.task} (subset)" if subset else str(comparison.cohort.task)
 
 
 def _pretraining_row(comparison: Comparison) -> Row:
@@ -73,7 +76,7 @@ def _pretraining_row(comparison: Comparison) -> Row:
         "activation": variant.label,
         "parameters": model["parameters"],
         "parameters_ratio_to_gelu": model["parameters_ratio_to_gelu"],
-        "validation_loss": _spread_values(comparison.value),
+        "validation_loss": spread_values(comparison.value),
         "validation_perplexity": perplexity,
     }
     return Row(cells, values, variant.ids)
@@ -101,7 +104,7 @@ def _finetuning_row(comparison: Comparison) -> Row:
         "activation": variant.label,
         "metric": metric,
         "train_examples": first.summary["train_examples"],
-        "score_percent": _spread_values(comparison.value),
+        "score_percent": spread_values(comparison.value),
         "other_scores_percent": others,
     }
     return Row(cells, values, variant.ids)
@@ -136,18 +139,18 @@ def _evaluation_row(comparison: Comparison) -> Row:
         "model": comparison.cohort.name,
         "text": comparison.cohort.text,
         "activation": variant.label,
-        "loss": _spread_values(comparison.value),
+        "loss": spread_values(comparison.value),
         "perplexity": perplexity,
         "bits_per_byte": bits,
     }
     return Row(cells, values, variant.ids)
 
 
-def _spread_values(value: Spread) -> dict[str, Any]:
+def spread_values(value: Spread) -> dict[str, Any]:
     return {"mean": value.mean, "sd": value.sd, "seeds": value.n}
 
 
-def _notes(family: Family, kind: str, found: Sequence[Comparison]) -> tuple[str, ...]:
+def table_notes(family: Family, kind: str, found: Sequence[Comparison]) -> tuple[str, ...]:
     """What a reader must know besides the cells: nothing is left out in silence."""
     notes = []
     for cohort in {id(c.cohort): c.cohort for c in found}.values():

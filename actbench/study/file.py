@@ -16,7 +16,7 @@ from actbench.config.placement import short_name
 from actbench.config.resolve import Source, merge, override_source, read_chain, recipe_from, validate
 from actbench.config.section import Section, Several
 from actbench.errors import BadInput, Problem, nearest
-from actbench.study.follow_ups import HUB, KNOWN_TASKS, FinetuneFollowUp, FollowUp
+from actbench.study.follow_ups import HUB, KNOWN_TASKS, EvaluateFollowUp, FinetuneFollowUp, FollowUp, ZeroShotFollowUp
 
 
 class Experiment(Section):
@@ -103,9 +103,14 @@ def _follow_up_problems(source: Source, i: int, experiment: Experiment, made: Se
     """What cannot be done with the experiment's runs."""
     for j, follow_up in enumerate(experiment.follow_ups):
         key = f"experiments.{i}.follow_ups.{j}"
-        if not isinstance(follow_up, FinetuneFollowUp):
+        if isinstance(follow_up, EvaluateFollowUp):
             continue
-        if any(recipe.model.family != "bert" for recipe in made):
+        families = {recipe.model.family for recipe in made}
+        if isinstance(follow_up, ZeroShotFollowUp):
+            if families - {"gpt"}:
+                yield Problem("zero-shot evaluation needs a decoder, a model of family gpt", source.place(key), key)
+            continue
+        if families - {"bert"}:
             yield Problem("only a BERT can be fine-tuned", source.place(key), key)
         known = KNOWN_TASKS[follow_up.finetune]
         for name in follow_up.task_names:
@@ -133,11 +138,10 @@ def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> 
         message = f"no run has the claim's model, '{claim.model}'"
         yield Problem(message, source.place("claim.model"), "claim.model", _near(claim.model, models))
     follow_ups = [follow_up for experiment in study.experiments for follow_up in experiment.follow_ups]
-    tasks = {
-        name for follow_up in follow_ups if isinstance(follow_up, FinetuneFollowUp) for name in follow_up.task_names
-    }
+    on_tasks = [follow_up for follow_up in follow_ups if isinstance(follow_up, FinetuneFollowUp | ZeroShotFollowUp)]
+    tasks = {name for follow_up in on_tasks for name in follow_up.task_names}
     if claim.task is not None and claim.task not in tasks:
-        message = f"no run is fine-tuned on the claim's task, '{claim.task}'"
+        message = f"no run is fine-tuned or scored on the claim's task, '{claim.task}'"
         yield Problem(message, source.place("claim.task"), "claim.task", _near(claim.task, tasks))
 
 

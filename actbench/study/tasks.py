@@ -9,6 +9,8 @@ from pathlib import Path
 
 from actbench.config import Recipe
 from actbench.errors import ActbenchError, Interrupted
+from actbench.evaluation.plan import EvaluationPlan
+from actbench.evaluation.zero_shot_plan import ZeroShotPlan
 from actbench.store import Run
 from actbench.study.follow_ups import FollowUp, plans_of
 from actbench.training.finetune_plan import FinetunePlan
@@ -65,6 +67,7 @@ def _pretrain(task: Task, recipe: Recipe, runs: Path) -> None:
 
 def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
     from actbench.evaluation.perplexity import evaluate
+    from actbench.evaluation.zero_shot import zero_shot
     from actbench.training.finetune import finetune
 
     plans = [
@@ -77,8 +80,10 @@ def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
         )
     for _ in finetune([planned for planned in plans if isinstance(planned, FinetunePlan)], _tell):
         pass
+    for _ in zero_shot([planned for planned in plans if isinstance(planned, ZeroShotPlan)], _silent):
+        pass
     for planned in plans:
-        if not isinstance(planned, FinetunePlan):
+        if isinstance(planned, EvaluationPlan):
             evaluate(planned, _silent)
 
 
