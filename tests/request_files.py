@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-WORDS = "the a one small old river stone house wind child sees holds finds carries under over near with and".split()
+PROSE = "the a one small old river stone house wind child sees holds finds carries under over near with and"
+WORDS = PROSE.split()
 PARADIGMS = ("wind_first", "stone_last")
 LONG = " ".join(WORDS * 8)  # more tokens than the tests' models look back at
 

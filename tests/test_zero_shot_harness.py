@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import request_files as files
-from test_zero_shot_scores import decoder  # noqa: F401
 
 from actbench.data.blimp import load_blimp
 from actbench.data.requests import RequestTask, load_requests
@@ -71,7 +69,7 @@ def docs_of(task: RequestTask) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("name", "settings"), [("pick", CHOICE), ("lambada", LAST_WORD), ("blimp", PAIR)])
 def test_both_say_the_same_of_every_item(
-    decoder: Run,  # noqa: F811
+    decoder: Run,
     tmp_path: Path,
     name: str,
     settings: dict[str, Any],
@@ -107,7 +105,7 @@ def test_both_say_the_same_of_every_item(
     assert summary["headline"] == {"metric": "acc", "value": summary["scores"]["acc"]}
 
 
-def test_whole_texts_and_generation(decoder: Run) -> None:  # noqa: F811
+def test_whole_texts_and_generation(decoder: Run) -> None:
     from lm_eval.api.instance import Instance
 
     from actbench.evaluation.harness import ActbenchLM
@@ -122,14 +120,13 @@ def test_whole_texts_and_generation(decoder: Run) -> None:  # noqa: F811
         lm.generate_until([Instance("generate_until", {}, ("a", {"do_sample": True, "temperature": 1.0}), 0)])
 
 
-def test_a_name_that_is_not_here_is_looked_up_in_the_harness(decoder: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_a_name_that_is_not_here_is_looked_up_in_the_harness(decoder: Run, tmp_path: Path) -> None:
     from actbench.evaluation.harness import measure
 
     (task,) = find_tasks(["hellaswag"], None, 3)
     assert isinstance(task, HarnessTask) and task.limit == 3
     scorer = Scorer(decoder, 2)
-    with pytest.raises(BadInput, match="hellaswag: the task's data set cannot be had.*needs a network"):
+    with pytest.raises(BadInput, match=r"hellaswag: the task's data set cannot be had.*needs a network"):
         measure(task, scorer)
     with pytest.raises(BadInput, match="did you mean 'hellaswag'"):
         measure(HarnessTask("helaswag", None, task.version), scorer)
-    json.dumps(task.version)

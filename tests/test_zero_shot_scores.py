@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import request_files as files
 import torch
-from conftest import write_recipe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actbench.config import load_recipe
 from actbench.data.blimp import load_blimp
 from actbench.data.requests import Item, Request, RequestTask, load_requests
 from actbench.errors import RunFailed
@@ -21,16 +18,6 @@ from actbench.evaluation.scoring import Encoded, Score, Scorer, windows_of
 from actbench.evaluation.zero_shot import score_items
 from actbench.evaluation.zero_shot_metrics import results
 from actbench.store import Run
-from actbench.training.plan import plan
-from actbench.training.pretrain import pretrain
-
-
-@pytest.fixture(scope="module")
-def decoder(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Run:
-    """A finished tiny GPT that has begun to learn which words there are."""
-    folder = tmp_path_factory.mktemp("decoder")
-    recipe = load_recipe(write_recipe(folder, corpus_file, "gpt", budget={"steps": 20}, optimizer={"lr": 1e-2}))
-    return pretrain(plan(recipe, folder / "runs", lambda _: None), resume=False, say=lambda _: None)
 
 
 @pytest.fixture(scope="module")

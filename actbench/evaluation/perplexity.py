@@ -49,8 +49,8 @@ def measure(planned: EvaluationPlan, recipe: Recipe, device: str, say: Say) -> d
     """Loss in nats a scored token and its exponential, over all of the text, as JSON data.
 
     A masked model is scored at the masked positions (15 %, the same for every run), so its perplexity is no
-    causal model's. `bits_per_byte` and, of named texts, `word_perplexity` (of what stands between spaces) compare causal
-    models across tokenizers; for masked ones they are None.
+    causal model's. `bits_per_byte` and, of named texts, `word_perplexity` (a word is what stands between spaces)
+    compare causal models across tokenizers; for masked ones they are None.
     Computed in fp32, so that it does not depend on the batch size or the machine's low precision.
     """
     model = load(planned.parent)
