@@ -147,4 +147,5 @@ def test_the_page_shows_keys_that_are_read(study_file: Any, tiny_recipe: Any, da
 
     text = (ROOT / "docs" / "zero-shot.md").read_text()
     (follow_up,) = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])["follow_ups"]
-    planned(study_of(study_file, tiny_recipe, data, **{**follow_up, "data": str(data), "tasks": ["pick"]}))
+    assert follow_up.pop("data") == "eval"
+    planned(study_of(study_file, tiny_recipe, data, **{**follow_up, "tasks": ["pick"]}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from actbench.data.blimp import load_blimp
 from actbench.data.requests import RequestTask, load_requests
 from actbench.errors import BadInput
 from actbench.evaluation.scoring import Scorer
-from actbench.evaluation.zero_shot import score_items
+from actbench.evaluation.zero_shot import score_items, zero_shot
 from actbench.evaluation.zero_shot_metrics import results
-from actbench.evaluation.zero_shot_plan import HarnessTask, find_tasks
-from actbench.store import Run
+from actbench.evaluation.zero_shot_plan import HarnessTask, find_tasks, plan_zero_shot
+from actbench.store import Run, list_runs
 
 pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'actbench[eval]'")
 
@@ -73,6 +74,7 @@ def test_both_say_the_same_of_every_item(
     tmp_path: Path,
     name: str,
     settings: dict[str, Any],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     from lm_eval.evaluator import evaluate
 
@@ -84,7 +86,7 @@ def test_both_say_the_same_of_every_item(
     own = score_items(task, scorer)
     found = results(task, own)
     loaded = harness_task(tmp_path, f"local_{name}", docs_of(task), settings)
-    theirs = evaluate(ActbenchLM(scorer=scorer), loaded, bootstrap_iters=0)
+    theirs = evaluate(ActbenchLM(scorer=scorer), loaded, bootstrap_iters=10)
     assert theirs is not None
     samples = sorted(theirs["samples"][f"local_{name}"], key=lambda sample: sample["doc_id"])
     assert len(samples) == len(task.items)
@@ -100,9 +102,11 @@ def test_both_say_the_same_of_every_item(
     if name == "lambada":
         assert values["perplexity,none"] == pytest.approx(found["perplexity"], rel=1e-12)
 
+    capfd.readouterr()
     summary, about, facts = run_loaded(f"local_{name}", loaded, scorer, 4)
     assert summary["items"] == 4 and facts["subset"] is True and about["headline"] == "acc"
     assert summary["headline"] == {"metric": "acc", "value": summary["scores"]["acc"]}
+    assert capfd.readouterr().out == "", "what the harness says is not among --json's output"
 
 
 def test_whole_texts_and_generation(decoder: Run) -> None:
@@ -120,13 +124,34 @@ def test_whole_texts_and_generation(decoder: Run) -> None:
         lm.generate_until([Instance("generate_until", {}, ("a", {"do_sample": True, "temperature": 1.0}), 0)])
 
 
-def test_a_name_that_is_not_here_is_looked_up_in_the_harness(decoder: Run, tmp_path: Path) -> None:
-    from actbench.evaluation.harness import measure
+def test_a_name_that_is_not_here_is_looked_up_in_the_harness(
+    decoder: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import yaml
+    from lm_eval.tasks import TaskManager
 
-    (task,) = find_tasks(["hellaswag"], None, 3)
-    assert isinstance(task, HarnessTask) and task.limit == 3
-    scorer = Scorer(decoder, 2)
-    with pytest.raises(BadInput, match=r"hellaswag: the task's data set cannot be had.*needs a network"):
-        measure(task, scorer)
-    with pytest.raises(BadInput, match="did you mean 'hellaswag'"):
-        measure(HarnessTask("helaswag", None, task.version), scorer)
+    from actbench.evaluation import harness
+
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    file = files.lines(tmp_path / "near.jsonl", docs_of(load_requests("pick", files.choices(tmp_path), None)))
+    settings = {**CHOICE, "test_split": "test"}
+    near = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(file)}, "cache_dir": str(tmp_path)}}
+    (folder / "near.yaml").write_text(yaml.safe_dump({"task": "near_by", **near, **settings}))
+    (folder / "far.yaml").write_text(yaml.safe_dump({"task": "far_off", "dataset_path": "nobody/nothing", **settings}))
+    monkeypatch.setattr(harness, "TaskManager", lambda: TaskManager(include_defaults=False, include_path=folder))
+    asked = find_tasks(["near_by", "far_off", "near"], tmp_path / "tasks", 3)
+    assert all(isinstance(task, HarnessTask) and task.limit == 3 for task in asked)
+    near_by, far_off, near_name = plan_zero_shot(decoder, asked, tmp_path / "runs")
+    (run,) = zero_shot([near_by], print)
+    assert run.summary["items"] == 3 and run.info["data"]["subset"] is True and run.info["data"]["of"] == 12
+    assert run.summary["standard_errors"]["acc"] == pytest.approx(standard_error_of(run.summary["scores"]["acc"], 3))
+    with pytest.raises(BadInput, match=r"far_off: the task's data set cannot be had.*needs a network"):
+        list(zero_shot([far_off], print))
+    with pytest.raises(BadInput, match="did you mean 'near_by'"):
+        list(zero_shot([near_name], print))
+    assert [found.id for found in list_runs(tmp_path / "runs")] == [run.id]
+
+
+def standard_error_of(share: float, n: int) -> float:
+    return math.sqrt(share * (1 - share) / (n - 1))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from actbench.evaluation.zero_shot_plan import HarnessTask
 from actbench.store import Run, identity_hash
 
 SHARES = ("acc", "acc_norm", "exact_match", "f1", "mcc")  # what may head a task, the first that it measures
+RESAMPLES = 100  # for standard errors of what is no mean over items
 MOST_GENERATED = 256  # tokens, unless the task says
 
 
@@ -104,14 +108,22 @@ def measure(task: HarnessTask, scorer: Scorer) -> tuple[dict[str, Any], dict[str
 def run_loaded(
     name: str, loaded: Any, scorer: Scorer, limit: int | None
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The same of tasks that the harness' TaskManager has loaded under `name`, with no examples shown."""
+    """The same of tasks that the harness' TaskManager has loaded under `name`, with no examples shown.
+
+    Raises BadInput for tasks that it does not run with a model of texts, or not without being told that they are safe.
+    """
     for own in loaded["tasks"].values():
         own.set_config(key="num_fewshot", value=0)
-    found = evaluate(ActbenchLM(scorer=scorer), loaded, limit=limit, bootstrap_iters=0)
+    os.environ["DISABLE_MULTIPROC"] = "1"  # the harness would fork processes to resample, beside torch's threads
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            found = evaluate(ActbenchLM(scorer=scorer), loaded, limit=limit, bootstrap_iters=RESAMPLES)
+    except ValueError as error:
+        raise BadInput(Problem(str(error), name)) from error
     values = {key.removesuffix(",none"): value for key, value in found["results"].get(name, {}).items()}
     scores = {key: float(v) for key, v in values.items() if isinstance(v, int | float) and "_stderr" not in key}
     scores = {key: value for key, value in scores.items() if key != "sample_len"}
-    headline = next((metric for metric in SHARES if metric in scores), None)
+    headline = next((key for share in SHARES for key in scores if key.partition(",")[0] == share), None)
     if headline is None:
         raise RunFailed(f"{name} measures no share of right answers but {', '.join(scores) or 'nothing of its own'}")
     errors = {metric: values.get(_error_of(metric)) for metric in scores}

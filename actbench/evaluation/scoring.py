@@ -121,7 +121,7 @@ class Scorer:
     @torch.no_grad()
     def _scores(
         self, rows: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int, Window]]
-    ) -> Iterator[tuple[float, bool]]:
+    ) -> list[tuple[float, bool]]:
         """Of each wanted window of a row: its summed log-likelihood, and whether all its tokens are the likeliest."""
         hidden = self._hidden(rows)
         places = [
@@ -137,8 +137,7 @@ class Scorer:
         sizes = [window.scored for _, window in wanted]
         nats = torch.cat([part for part, _ in scored]).double().cpu().split(sizes)
         likeliest = torch.cat([part for _, part in scored]).cpu().split(sizes)
-        for own, same in zip(nats, likeliest, strict=True):
-            yield float(own.sum()), bool(same.all())
+        return [(float(own.sum()), bool(same.all())) for own, same in zip(nats, likeliest, strict=True)]
 
     def _next(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """(S, D) and (S,) -> log-likelihoods (S,) in fp32, and whether no token is likelier (S,)."""
