@@ -144,6 +144,8 @@ def test_choices_are_judged_plain_by_characters_and_by_bytes() -> None:
     found = results(task, [likely(-2.0, -5.0), likely(-2.0, -5.0), likely(-3.0, -3.3)])
     assert found["scores"] == {"acc": 2 / 3, "acc_norm": 1 / 3, "acc_bytes": 2 / 3}
     expected = math.sqrt(2 / 3 * 1 / 3 * 3 / 2 / 3)  # of shares: sqrt(p (1 - p) / (n - 1))
+    short = results(task_of("choice", item(1, " a", " aaa")), [likely(-1.0, -2.6)])
+    assert short["scores"] == {"acc": 0.0, "acc_norm": 1.0, "acc_bytes": 1.0}, "the space before an answer is no part"
     assert found["standard_errors"] == pytest.approx(dict.fromkeys(("acc", "acc_norm", "acc_bytes"), expected))
 
 

@@ -69,7 +69,11 @@ class Scorer:
         self.model = model.to(self.device).eval()
         self.tokenizer: Tokenizer = load(run.folder / "tokenizer.json")
         self.tokenizer.encode_special_tokens = True  # as in training: "<|endoftext|>" in a text is text
-        self.end_of_text = int(self.tokenizer.token_to_id(END_OF_TEXT))
+        end = self.tokenizer.token_to_id(END_OF_TEXT)
+        if end is None:
+            hint = "zero-shot evaluation is for decoders with tokenizer.kind: byte_bpe"
+            raise BadInput(Problem(f"the tokenizer of {run.id} has no {END_OF_TEXT}", hint=hint))
+        self.end_of_text = end
         self.length, self.batch_size = recipe.batch.length, batch_size
 
     def score(self, texts: Iterable[tuple[str, str]]) -> list[Score]:

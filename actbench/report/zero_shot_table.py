@@ -76,5 +76,5 @@ def _standard_error(runs: Sequence[Run], metric: str) -> float | None:
 
 def _perplexity(runs: Sequence[Run]) -> float | None:
     """The mean of the last words' perplexity; None of tasks without, and beyond all floats."""
-    found = [run.summary.get("perplexity") for run in runs]
-    return None if None in found else fmean(found)
+    found = [value for run in runs if (value := run.summary.get("perplexity")) is not None]
+    return fmean(found) if len(found) == len(runs) else None
