@@ -77,6 +77,18 @@ def tiny_recipe(tmp_path, corpus_file):
     return partial(write_recipe, tmp_path, corpus_file)
 
 
+@pytest.fixture(scope="session")
+def decoder(tmp_path_factory, corpus_file):
+    """A finished tiny GPT that has begun to learn which words there are."""
+    from actbench.config import load_recipe
+    from actbench.training.plan import plan
+    from actbench.training.pretrain import pretrain
+
+    folder = tmp_path_factory.mktemp("decoder")
+    recipe = load_recipe(write_recipe(folder, corpus_file, "gpt", budget={"steps": 20}, optimizer={"lr": 1e-2}))
+    return pretrain(plan(recipe, folder / "runs", lambda _: None), resume=False, say=lambda _: None)
+
+
 @pytest.fixture
 def study_file(tmp_path):
     """Writes a study: GELU and RAF in the tiny BERT, unless a keyword says otherwise."""

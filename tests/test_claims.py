@@ -112,7 +112,7 @@ def test_equal_differences_have_no_test(tmp_path: Path) -> None:
         ({"activation": "ralf"}, "did you mean 'raf'?"),
         ({"activation": "gelu"}, "it is the baseline itself"),
         ({"model": "bert-nana"}, "did you mean 'bert-nano'?"),
-        ({"task": "sst2"}, "no finished fine-tuning run"),
+        ({"task": "sst2"}, "no finished run on any task"),
     ],
 )
 def test_what_was_not_run_is_said(tmp_path: Path, claim: dict[str, Any], why: str) -> None:

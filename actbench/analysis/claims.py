@@ -29,7 +29,7 @@ GRAVEST: tuple[Verdict, ...] = ("refuted", "not supported", "cannot be judged", 
 
 
 class Claim(Section):
-    """What a study claims: `activation` against the baseline, in pre-training or in one fine-tuning `task`."""
+    """What a study claims: `activation` against the baseline, in pre-training or on one `task`."""
 
     text: Annotated[str, Field(min_length=1)]
     activation: str  # a label as the report shows it, or the activation's name where only one label has it
@@ -68,7 +68,7 @@ class Judgement:
 
 def judge(claim: Claim, family: Family) -> Judgement:
     """What the family's differences say of the claim. One that names what was not run cannot be judged."""
-    kind = family.pretraining if claim.task is None else family.finetuning + family.transfer
+    kind = family.pretraining if claim.task is None else family.on_tasks
     spoken_of = [c for c in kind if c.cohort.task == claim.task and _is_of(claim.model, c)]
     if not spoken_of:
         return Judgement(
@@ -91,7 +91,7 @@ def _is_of(model: str | None, comparison: Comparison) -> bool:
 def _why(claim: Claim, kind: Sequence[Comparison]) -> str:
     """Why there is nothing the claim speaks of."""
     if not kind:
-        return f"no finished {'pre-training' if claim.task is None else 'fine-tuning'} run"
+        return f"no finished run {'of pre-training' if claim.task is None else 'on any task'}"
     tasks = sorted({str(c.cohort.task) for c in kind})
     if claim.task is not None and claim.task not in tasks:
         return f"no finished run of the task '{claim.task}' ({nearest(claim.task, tasks)})"

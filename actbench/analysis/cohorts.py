@@ -21,7 +21,7 @@ from actbench.config.resolve import read_recorded_model
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
 
-Place = tuple[str, str | None, str | None]  # a cohort's name, task and text
+Place = tuple[str, str | None, str | None, bool]  # a cohort's name, task and text, and whether it is zero-shot
 
 OWN_SETTINGS = (ACTIVATION_LR, "keep_weights", "tune")  # of fine-tuning, that a cohort's runs need not share
 ALL = "all"
@@ -62,9 +62,14 @@ class Cohort:
     """Runs that may be compared. `name` is the recipes', with what tells setups apart where two share it."""
 
     name: str
-    task: str | None  # of fine-tuning, and of a transfer
+    task: str | None  # of fine-tuning, of a transfer or of a zero-shot evaluation
     variants: tuple[Variant, ...]
     text: str | None = None  # that trained models were evaluated on
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether its runs are evaluations on a task that the models were not trained on."""
+        return is_zero_shot(self.variants[0].first)
 
     @property
     def is_pretraining(self) -> bool:
@@ -79,7 +84,7 @@ class Cohort:
     @property
     def is_transfer(self) -> bool:
         """Whether its runs test fine-tuned ones on another task's data; `task` then names both."""
-        return self.task is not None and self.variants[0].first.kind == "evaluate"
+        return self.variants[0].first.info.get("measure") == "transfer"
 
     def called(self, name: str) -> Variant | None:
         """The variant labelled `name`, or else the only one whose activation is called so."""
@@ -104,11 +109,11 @@ def cohorts(runs: Iterable[Run], chosen: Sequence[str] = ()) -> list[Cohort]:
     setups: dict[str, list[Run]] = {}
     for run in runs:
         setups.setdefault(identity_hash(setup(run, chosen)), []).append(run)
-    places = [(_name(group), _task(group[0]), _text(group[0])) for group in setups.values()]
+    places = [(_name(group), _task(group[0]), _text(group[0]), is_zero_shot(group[0])) for group in setups.values()]
     names = _told_apart(list(setups), [group[0] for group in setups.values()], places, chosen)
     made = [
         Cohort(name, task, _variants(group, chosen), text)
-        for name, group, (_, task, text) in zip(names, setups.values(), places, strict=True)
+        for name, group, (_, task, text, _) in zip(names, setups.values(), places, strict=True)
     ]
     return sorted(made, key=lambda cohort: (cohort.name, cohort.task or "", cohort.text or ""))
 
@@ -243,3 +248,8 @@ def _task(run: Run) -> str | None:
 
 def _text(run: Run) -> str | None:
     return str(run.info["data"]["text"]) if run.kind == "evaluate" and "task" not in run.info else None
+
+
+def is_zero_shot(run: Run) -> bool:
+    """Whether the run is an evaluation on a task that its model was not trained on."""
+    return run.info.get("measure") == "zero-shot"

@@ -24,8 +24,8 @@ from actbench.store import Run
 class Comparison:
     """A cohort's variant beside the cohort's baseline; `difference` is None without one, and for itself.
 
-    Pre-training is compared by validation loss, an evaluation by loss, fine-tuning and transfer by the headline score
-    in percent.
+    Pre-training is compared by validation loss, an evaluation on a text by loss. On a task, with fine-tuning, in a
+    transfer or zero-shot, the headline score in percent is compared.
     """
 
     cohort: Cohort
@@ -43,14 +43,20 @@ class Family:
     pretraining: tuple[Comparison, ...]
     finetuning: tuple[Comparison, ...]
     evaluation: tuple[Comparison, ...]
+    zero_shot: tuple[Comparison, ...]
     unfinished: tuple[Run, ...]
     transfer: tuple[Comparison, ...] = ()
     chosen: tuple[str, ...] = ()  # settings of a grid, that the selection set decided
 
     @property
     def all(self) -> tuple[Comparison, ...]:
-        """Pre-training, then fine-tuning, transfer and evaluation."""
-        return self.pretraining + self.finetuning + self.transfer + self.evaluation
+        """Pre-training, then fine-tuning, transfer, evaluation on texts, and zero-shot tasks."""
+        return self.pretraining + self.finetuning + self.transfer + self.evaluation + self.zero_shot
+
+    @property
+    def on_tasks(self) -> tuple[Comparison, ...]:
+        """Of scores on tasks, with fine-tuning, then without."""
+        return self.finetuning + self.transfer + self.zero_shot
 
     @property
     def tested(self) -> int:
@@ -74,8 +80,9 @@ def compare(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> F
     return Family(
         baseline,
         tuple(comparison for comparison in found if comparison.cohort.is_pretraining),
-        tuple(c for c in found if c.cohort.task is not None and not c.cohort.is_transfer),
+        tuple(c for c in found if c.cohort.task is not None and c.variant.first.kind == "finetune"),
         tuple(comparison for comparison in found if comparison.cohort.text is not None),
+        tuple(comparison for comparison in found if comparison.cohort.is_zero_shot),
         tuple(unfinished),
         tuple(comparison for comparison in found if comparison.cohort.is_transfer),
         tuple(chosen),
@@ -88,7 +95,7 @@ def losses(variant: Variant) -> dict[int, float]:
 
 
 def scores(variant: Variant) -> dict[tuple[int, int], float]:
-    """A fine-tuned variant's headline scores in percent, by pre-training and fine-tuning seed."""
+    """A variant's headline scores on a task in percent, by pre-training and fine-tuning seed."""
     return {key: 100 * float(run.summary["headline"]["value"]) for key, run in variant.runs.items()}
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuned variants over all tasks of their model, beside the baseline."""
+"""Variants over all tasks of their model, fine-tuned or zero-shot, beside the baseline."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class OverTasks:
     runs: tuple[str, ...]
 
 
-def over_tasks(finetuning: Sequence[Comparison]) -> list[OverTasks]:
+def over_tasks(comparisons: Sequence[Comparison]) -> list[OverTasks]:
     """Every variant of every model with two tasks or more. One without a seed that has all tasks is left out."""
     found = []
-    for model in dict.fromkeys(comparison.cohort.name for comparison in finetuning):
-        own = [comparison for comparison in finetuning if comparison.cohort.name == model]
+    for model in dict.fromkeys(comparison.cohort.name for comparison in comparisons):
+        own = [comparison for comparison in comparisons if comparison.cohort.name == model]
         tasks = tuple(dict.fromkeys(str(comparison.cohort.task) for comparison in own))
         if len(tasks) > 1:
             found += _of_model(tasks, own)

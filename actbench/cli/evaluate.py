@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actbench.cli import zero_shot
 from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json
 from actbench.cli.eval_predictions import predictions
 from actbench.cli.eval_transfer import transfer
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Measure finished runs.")
 app.command()(transfer)
 app.command()(predictions)
+app.command("zero-shot")(zero_shot.zero_shot)
 
-SHOWN = ("run", "text", "loss", "perplexity", "scored_tokens", "text_tokens", "bits_per_byte")
+SHOWN = ("run", "text", "loss", "perplexity", "scored_tokens", "text_tokens", "bits_per_byte", "word_perplexity")
 
 
 @app.callback()
@@ -57,4 +59,4 @@ def perplexity(
 
 
 def _row(found: Run) -> dict[str, Any]:
-    return {"run": found.info["parent"], "evaluation": found.id, **{key: found.summary[key] for key in SHOWN[1:]}}
+    return {"run": found.info["parent"], "evaluation": found.id, **{key: found.summary.get(key) for key in SHOWN[1:]}}

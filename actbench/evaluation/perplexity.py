@@ -49,38 +49,43 @@ def measure(planned: EvaluationPlan, recipe: Recipe, device: str, say: Say) -> d
     """Loss in nats a scored token and its exponential, over all of the text, as JSON data.
 
     A masked model is scored at the masked positions (15 %, the same for every run), so its perplexity is no
-    causal model's. `bits_per_byte` compares causal models across tokenizers; for masked ones it is None.
+    causal model's. `bits_per_byte` and, of named texts, `word_perplexity` (a word is what stands between spaces)
+    compare causal models across tokenizers; for masked ones they are None.
     Computed in fp32, so that it does not depend on the batch size or the machine's low precision.
     """
     model = load(planned.parent)
-    tokens, size = _tokens(planned, recipe, say)
+    tokens, size, words = _tokens(planned, recipe, say)
     sequences = cut(recipe, planned.parent.folder / "tokenizer.json", np.asarray(tokens))
     if len(sequences) == 0:
         raise BadInput(Problem(f"{planned.text}: shorter than one sequence of {recipe.batch.length} tokens"))
     result = likelihood(model.to(device), fixed_batches(sequences, 32))
     causal = recipe.model.family == "gpt"
+    nats = result.loss * len(tokens)
+    by_word = math.exp(nats / words) if causal and words and nats / words < 700 else None
     return {
         "text": planned.text,
         "loss": result.loss,
         "perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
         "scored_tokens": result.tokens,
         "text_tokens": len(tokens),
-        "bits_per_byte": result.loss / math.log(2) * len(tokens) / size if causal else None,
+        "bits_per_byte": nats / math.log(2) / size if causal else None,
+        "word_perplexity": by_word,
     }
 
 
-def _tokens(planned: EvaluationPlan, recipe: Recipe, say: Say) -> tuple[np.ndarray, int]:
-    """The text's tokens, and its size in bytes."""
+def _tokens(planned: EvaluationPlan, recipe: Recipe, say: Say) -> tuple[np.ndarray, int, int | None]:
+    """The text's tokens, and its size in bytes and in words; of held-out documents words are not counted."""
     parent = planned.parent
     if planned.files:
         texts = list(open_source(FilesCorpus(source="files", files=list(planned.files)), say).read())
-        return pack_texts(parent.folder / "tokenizer.json", texts), sum(len(text.encode()) for text in texts)
+        sizes = (sum(len(text.encode()) for text in texts), sum(len(text.split()) for text in texts))
+        return pack_texts(parent.folder / "tokenizer.json", texts), *sizes
     data = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
     if data.hash != parent.info["data"]["hash"]:
         raise BadInput(
             Problem(f"the corpus of {parent.id} has changed since it was trained", hint="name the text with --corpus")
         )
-    return data.validation, data.facts["splits"]["validation"]["bytes"]
+    return data.validation, data.facts["splits"]["validation"]["bytes"], None
 
 
 def _describe(planned: EvaluationPlan, writer: RunWriter, device: str) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, Variant, cohorts, split_finished
+from actbench.analysis.cohorts import Cohort, Variant, cohorts, is_zero_shot, split_finished
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.report.numbers import join, plural, signed
 from actbench.store import Run
@@ -114,10 +114,24 @@ def _subsets(runs: Sequence[Run]) -> Iterator[str]:
     if sizes:
         numbers = " to ".join(dict.fromkeys(f"{size:,}" for size in (sizes[0], sizes[-1])))
         yield f"Fine-tuning saw {numbers} training examples of a task, by choice, not all there are."
-    told = [*tuned, *(run for run in runs if run.kind == "evaluate" and "task" in run.info)]
+    told = [*tuned, *(run for run in runs if run.info.get("measure") == "transfer")]
     cut = sorted({run.info["task"]["name"] for run in told if run.info["data"].get("subset")})
     if cut:
         yield f"The data of {join(cut)} is a part of the published set: scores cannot be set beside published ones."
+    scored = [run for run in runs if is_zero_shot(run)]
+    parts = sorted({_part(run) for run in scored if run.info["data"]["subset"]})
+    if parts:
+        yield f"Zero-shot scores of a part of the published items cannot be set beside published ones: {join(parts)}."
+    cut_off = sorted({run.info["task"]["name"] for run in scored if run.summary.get("cut_contexts")})
+    if cut_off:
+        yield f"Some contexts of {join(cut_off)} are longer than a model looks back, and were cut off at the left."
+
+
+def _part(run: Run) -> str:
+    """How much of a task's items, and of BLiMP's paradigms, a zero-shot run is scored on."""
+    data = run.info["data"]
+    paradigms = f", {data['paradigms']} of {data['of_paradigms']} paradigms" if "paradigms" in data else ""
+    return f"{run.info['task']['name']} ({data['items']:,} of {data['of']:,}{paradigms})"
 
 
 def _protocols(runs: Sequence[Run]) -> Iterator[str]:

@@ -42,6 +42,12 @@ def evaluation_differences(family: Family) -> Table:
     return _differences(family, family.evaluation, title, LOSS_DIGITS, "evaluation", "text")
 
 
+def zero_shot_differences(family: Family) -> Table:
+    """A row an activation, model and task: the paired difference of its zero-shot score to the baseline's."""
+    title = f"Zero-shot: paired difference of score to {family.baseline}, in points; above zero is better"
+    return _differences(family, family.zero_shot, title, SCORE_DIGITS, "zero-shot", "task")
+
+
 def _differences(
     family: Family, comparisons: Sequence[Comparison], title: str, digits: int, kind: str, *what: str
 ) -> Table:

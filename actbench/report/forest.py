@@ -52,7 +52,7 @@ class Forest:
 
 
 def forests(family: Family) -> list[Forest]:
-    """One of pre-training, of evaluation, of fine-tuning and of transfer, where there are differences."""
+    """One of pre-training, texts, fine-tuning, transfer and zero-shot tasks each, where there are differences."""
     of_loss = f"Pre-training: difference of validation loss to {family.baseline}"
     of_score = f"difference of score to {family.baseline}"
     found = [
@@ -67,6 +67,7 @@ def forests(family: Family) -> list[Forest]:
         ),
         _forest(family.finetuning, f"Fine-tuning: {of_score}", "points", 1, SCORE_DIGITS, "finetuning-differences"),
         _forest(family.transfer, f"Transfer: {of_score}", "points", 1, SCORE_DIGITS, "transfer-differences"),
+        _forest(family.zero_shot, f"Zero-shot: {of_score}", "points", 1, SCORE_DIGITS, "zero-shot-differences"),
     ]
     return [forest for forest in found if forest is not None]
 

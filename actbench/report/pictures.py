@@ -11,7 +11,7 @@ from pathlib import Path
 from actbench.analysis.cohorts import Cohort, Variant
 from actbench.analysis.comparisons import Family
 from actbench.analysis.curves import recorded_slots
-from actbench.analysis.over_tasks import over_tasks
+from actbench.analysis.over_tasks import OverTasks, over_tasks
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.errors import BadInput
 from actbench.report.activation_panels import PanelGrid, panel_grid
@@ -66,8 +66,19 @@ def loss_picture(folder: Path, cohort: Cohort, palette: Palette) -> Picture:
 
 
 def profile_pictures(folder: Path, family: Family, palette: Palette) -> list[Picture]:
-    """The performance profiles of each model that was fine-tuned on several tasks."""
-    variants = [variant for variant in over_tasks(family.finetuning) if variant.gains is not None]
+    """The performance profiles of each model on several tasks, fine-tuned and zero-shot."""
+    kinds = ((family.finetuning, "profiles", ""), (family.zero_shot, "zero-shot-profiles", ", zero-shot"))
+    return [
+        picture
+        for comparisons, file, said in kinds
+        for picture in _profiles(folder, family, over_tasks(comparisons), palette, file, said)
+    ]
+
+
+def _profiles(
+    folder: Path, family: Family, found: Sequence[OverTasks], palette: Palette, name: str, said: str
+) -> list[Picture]:
+    variants = [variant for variant in found if variant.gains is not None]
     pictures = []
     for model in dict.fromkeys(variant.model for variant in variants):
         own = [variant for variant in variants if variant.model == model]
@@ -76,8 +87,8 @@ def profile_pictures(folder: Path, family: Family, palette: Palette) -> list[Pic
             f"is more than τ points above that of {family.baseline}. Of curves that do not cross, the upper is better. "
             f"Bands (95 %, over pre-training seeds) are drawn from {ENOUGH_PAIRS} seeds on."
         )
-        file = f"figures/{_slug(model)}-profiles.svg"
-        picture = Picture(file, f"{model}: performance profiles", caption)
+        file = f"figures/{_slug(model)}-{name}.svg"
+        picture = Picture(file, f"{model}: performance profiles{said}", caption)
         pictures.append(
             _picture(picture, partial(plot_profiles, own, family.baseline, folder / file, palette.colour_of))
         )

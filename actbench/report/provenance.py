@@ -67,8 +67,8 @@ def _partners(runs: Sequence[Run], baseline: str, chosen: Sequence[str]) -> dict
 
 
 def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
-    of = run.info["task"]["name"] if "task" in run.info else run.info["data"].get("text")
-    kind = run.kind if of is None else f"{run.kind} {of}"
+    on = run.info["task"]["name"] if "task" in run.info else run.info["data"].get("text", "")
+    kind = f"{run.kind} {on}" if on else run.kind
     seed = f"{run.seed}/{run.info['finetune_seed']}" if "finetune_seed" in run.info else str(run.seed)
     seconds = run.summary["seconds"] if run.status == "finished" and not run.imported else None
     status = f"failed: {run.failure}" if run.status == "failed" else run.status

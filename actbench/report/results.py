@@ -10,12 +10,14 @@ from actbench.report.difference_tables import (
     finetuning_differences,
     pretraining_differences,
     transfer_differences,
+    zero_shot_differences,
 )
 from actbench.report.grid_table import grid_table
 from actbench.report.table import Table
 from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table, validation_sets_table
-from actbench.report.task_tables import tasks_table
+from actbench.report.task_tables import tasks_table, zero_shot_tasks_table
 from actbench.report.transfer_table import transfer_table
+from actbench.report.zero_shot_table import zero_shot_table
 
 MAKERS: tuple[Callable[[Family], Table], ...] = (
     pretraining_table,
@@ -29,6 +31,9 @@ MAKERS: tuple[Callable[[Family], Table], ...] = (
     transfer_differences,
     evaluation_table,
     evaluation_differences,
+    zero_shot_table,
+    zero_shot_differences,
+    zero_shot_tasks_table,
 )
 
 

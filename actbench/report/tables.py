@@ -24,7 +24,7 @@ def pretraining_table(family: Family) -> Table:
     )
     title = "Pre-training: loss on held-out text, mean ± sd over seeds; lower is better"
     rows = tuple(_pretraining_row(comparison) for comparison in family.pretraining)
-    return Table(title, heads, rows, notes(family, "pretrain", family.pretraining), "pretraining")
+    return Table(title, heads, rows, table_notes(family, "pretrain", family.pretraining), "pretraining")
 
 
 def validation_sets_table(family: Family) -> Table:
@@ -49,7 +49,7 @@ def finetuning_table(family: Family) -> Table:
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
     rows = tuple(_finetuning_row(comparison) for comparison in family.finetuning)
     grid = [f"{numbers.join(family.chosen)}: chosen on the selection set."] if family.chosen else []
-    said = (*grid, *_trained(family.finetuning), *notes(family, "finetune", family.finetuning))
+    said = (*grid, *_trained(family.finetuning), *table_notes(family, "finetune", family.finetuning))
     return Table(title, heads, rows, said, "finetuning")
 
 
@@ -61,13 +61,16 @@ def evaluation_table(family: Family) -> Table:
     )
     title = "Evaluation: loss on whole texts, mean ± sd over seeds; lower is better"
     rows = tuple(_evaluation_row(comparison) for comparison in family.evaluation)
-    return Table(title, heads, rows, notes(family, "evaluate", family.evaluation), "evaluation")
+    return Table(title, heads, rows, table_notes(family, "evaluate", family.evaluation), "evaluation")
 
 
 def task_name(comparison: Comparison) -> str:
-    """The task as a reader should see it: a stand-in is called one."""
-    stand_in = comparison.variant.first.info["task"]["stand_in"]
-    return f"{comparison.cohort.task} (stand-in)" if stand_in else str(comparison.cohort.task)
+    """The task as a reader should see it: a stand-in is called one, and of zero-shot tasks a subset."""
+    info = comparison.variant.first.info
+    if info["task"]["stand_in"]:
+        return f"{comparison.cohort.task} (stand-in)"
+    subset = comparison.cohort.is_zero_shot and info["data"].get("subset")
+    return f"{comparison.cohort.task} (subset)" if subset else str(comparison.cohort.task)
 
 
 def _pretraining_row(comparison: Comparison) -> Row:
@@ -201,10 +204,10 @@ def spread_values(value: Spread) -> dict[str, Any]:
 
 
 def _kind(run: Run) -> str:
-    return "transfer" if run.kind == "evaluate" and "task" in run.info else run.kind
+    return str(run.info["measure"]) if run.kind == "evaluate" and "task" in run.info else run.kind
 
 
-def notes(family: Family, kind: str, found: Sequence[Comparison]) -> tuple[str, ...]:
+def table_notes(family: Family, kind: str, found: Sequence[Comparison]) -> tuple[str, ...]:
     """What a reader must know besides the cells: nothing is left out in silence."""
     said = []
     for cohort in {id(c.cohort): c.cohort for c in found}.values():

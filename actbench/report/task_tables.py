@@ -1,10 +1,11 @@
-"""The table of fine-tuning over all tasks of a model."""
+"""The tables of all tasks of a model together, fine-tuned and zero-shot."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from actbench.analysis.comparisons import Family
+from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.over_tasks import OverTasks, over_tasks
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.analysis.task_numbers import how_counted
@@ -17,16 +18,27 @@ PROBABILITY_DIGITS = 2
 
 
 def tasks_table(family: Family) -> Table:
-    """A row an activation and model with several tasks: interquartile mean, probability of improvement, mean."""
+    """A row an activation and model with several fine-tuning tasks: interquartile mean, P of improvement, mean."""
+    title = "Fine-tuning over all tasks: one number a task, in percent; higher is better"
+    return _table(family, family.finetuning, title, "over-tasks")
+
+
+def zero_shot_tasks_table(family: Family) -> Table:
+    """The same of zero-shot tasks."""
+    title = "Zero-shot over all tasks: headline scores in percent; higher is better"
+    return _table(family, family.zero_shot, title, "zero-shot-over-tasks")
+
+
+def _table(family: Family, comparisons: Sequence[Comparison], title: str, file: str) -> Table:
     name = family.baseline
     heads = (
         *columns("model", "activation"),
         *columns("tasks", "seeds", "mean", "IQM [95 %]", f"Δ IQM to {name} [95 %]", numeric=True),
         *columns(f"P(better than {name}) [95 %]", f"Δ mean over tasks to {name} [95 %]", numeric=True),
     )
-    found = over_tasks(family.finetuning)
-    title = "Fine-tuning over all tasks: one number a task, in percent; higher is better"
-    return Table(title, heads, tuple(_row(one) for one in found), _notes(family, found), "over-tasks")
+    found = over_tasks(comparisons)
+    said = (*(_counted(comparisons, found) if comparisons is family.finetuning else ()), *_notes(comparisons, found))
+    return Table(title, heads, tuple(_row(one) for one in found), said, file)
 
 
 def _row(one: OverTasks) -> Row:
@@ -66,20 +78,19 @@ def _values(estimate: Estimate | None) -> dict[str, Any] | None:
     return {"value": estimate.value, "interval_95": list(estimate.interval) if estimate.interval else None}
 
 
-def _counted(family: Family, found: list[OverTasks]) -> list[str]:
+def _counted(comparisons: Sequence[Comparison], found: list[OverTasks]) -> list[str]:
     """For every model: which tasks the numbers are over, and what each counts with."""
     said = []
     for model in dict.fromkeys(one.model for one in found):
-        own = {str(c.cohort.task): c for c in family.finetuning if c.cohort.name == model}
+        own = {str(c.cohort.task): c for c in comparisons if c.cohort.name == model}
         names = ", ".join(map(task_name, own.values()))
         sets = {task: list(c.variant.first.summary["scores"]) for task, c in own.items()}
         said.append(f"{model}: over {names}. {how_counted(sets)} Mean ± sd over pre-training seeds.")
     return said
 
 
-def _notes(family: Family, found: list[OverTasks]) -> tuple[str, ...]:
+def _notes(comparisons: Sequence[Comparison], found: list[OverTasks]) -> tuple[str, ...]:
     notes = [
-        *_counted(family, found),
         "IQM: the mean of the middle half of all scores. P: how often a run beats one of the baseline, whatever the "
         "seeds, on a task drawn at random. Only the last column's interval, paired t, can be had of few seeds.",
     ]
@@ -87,7 +98,7 @@ def _notes(family: Family, found: list[OverTasks]) -> tuple[str, ...]:
         notes.append(f"Bootstrap intervals over fewer than {ENOUGH_PAIRS} seeds hold too little, and are not given.")
     models = {one.model for one in found}
     aggregated = {(one.model, one.label) for one in found}
-    left_out = {(c.cohort.name, c.variant.label) for c in family.finetuning if c.cohort.name in models} - aggregated
+    left_out = {(c.cohort.name, c.variant.label) for c in comparisons if c.cohort.name in models} - aggregated
     if left_out:
         names = ", ".join(f"{model} {label}" for model, label in sorted(left_out))
         notes.append(f"Left out, without a seed that was run on all tasks: {names}.")

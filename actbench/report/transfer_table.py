@@ -5,7 +5,7 @@ from __future__ import annotations
 from actbench.analysis.comparisons import Comparison, Family
 from actbench.report import numbers
 from actbench.report.table import Row, Table, columns
-from actbench.report.tables import SCORE_DIGITS, notes, other_scores, spread_values, task_name
+from actbench.report.tables import SCORE_DIGITS, other_scores, spread_values, table_notes, task_name
 
 
 def transfer_table(family: Family) -> Table:
@@ -17,7 +17,7 @@ def transfer_table(family: Family) -> Table:
     )
     title = "Transfer: headline score in percent without learning from the data, mean ± sd over pre-training seeds"
     rows = tuple(_row(comparison) for comparison in family.transfer)
-    said = [*notes(family, "transfer", family.transfer), *_left_out(family)]
+    said = [*table_notes(family, "transfer", family.transfer), *_left_out(family)]
     return Table(title, heads, rows, tuple(said), "transfer")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, short_name
+from actbench.analysis.cohorts import Cohort, is_zero_shot, short_name
 from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.paired import ENOUGH_PAIRS, Difference
 from actbench.analysis.power import seeds_needed
@@ -34,6 +34,10 @@ def statement(runs: Sequence[Run]) -> list[str]:
         sentences += _pretraining_facts(pretrained)
     if finetuned:
         sentences += _finetuning_facts(finetuned)
+    zero_shot = [run for run in runs if is_zero_shot(run)]
+    if zero_shot:
+        tasks = sorted({str(run.info["task"]["name"]) for run in zero_shot})
+        sentences.append(f"{plural(len(zero_shot), 'zero-shot evaluation')} on {join(tasks)}.")
     return sentences
 
 
@@ -103,6 +107,8 @@ def _corpus(corpus: dict[str, Any]) -> str:
 def _verdict(group: list[Comparison], family: Family) -> str:
     cohort, baseline = group[0].cohort, family.baseline
     about = task_name(group[0]) if cohort.task else cohort.text or "Pre-training"
+    if cohort.is_zero_shot:
+        about = f"Zero-shot {about}"
     if cohort.called(baseline) is None:
         return f"{about}: {cohort.why_none_called(baseline)}."
     compared = [(c.variant.label, c.difference) for c in group if c.difference is not None]

@@ -11,9 +11,17 @@ from typing import Any
 
 from actbench.config import FinetuneSettings, SquadSettings
 from actbench.data.documents import expand
+from actbench.data.requests import RequestTask
 from actbench.data.tasks import AnyExample, Example, TaskData
 from actbench.evaluation.transfer_plan import read_test
-from actbench.study.follow_ups import EvaluateFollowUp, FinetuneFollowUp, FollowUp, tasks_of
+from actbench.study.follow_ups import (
+    EvaluateFollowUp,
+    FinetuneFollowUp,
+    FollowUp,
+    ZeroShotFollowUp,
+    requests_of,
+    tasks_of,
+)
 from actbench.study.graph import Graph, Node
 from actbench.study.speed import COMPILED, COMPILED_BEFORE_S, COMPILING_S, UNCOMPILED, Speeds
 from actbench.study.status import Progress, State, status
@@ -138,6 +146,8 @@ def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) 
         return Estimate(line.title, line.state, runs, line.done, 0, 0.0, 0.0, 0, "finished")
     if isinstance(follow_up, EvaluateFollowUp):
         seconds, basis = _evaluation_seconds(node.plan, follow_up, speeds)
+    elif isinstance(follow_up, ZeroShotFollowUp):
+        seconds, basis = _zero_shot_seconds(node.plan, follow_up, speeds)
     else:
         each = [
             _finetuning_seconds(node.plan, data, follow_up, speeds) for data in tasks_of(follow_up, node.plan.recipe)
@@ -172,6 +182,16 @@ def _evaluation_seconds(plan: Plan | ImportPlan, follow_up: EvaluateFollowUp, sp
         tokens = plan.tokens.facts["splits"]["validation"]["tokens"]
     else:
         tokens = sum(path.stat().st_size for path in expand(follow_up.files)) / BYTES_A_TOKEN
+    speed = speeds.of(plan)
+    return FORWARD * tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
+
+
+def _zero_shot_seconds(plan: Plan | ImportPlan, follow_up: ZeroShotFollowUp, speeds: Speeds) -> tuple[float, str]:
+    """Of all its tasks whose items are here: how many a task of lm-evaluation-harness has is not known before."""
+    local = [task for task in requests_of(follow_up) if isinstance(task, RequestTask)]
+    requests = [request for task in local for item in task.items for request in item.requests]
+    texts = (len(request.context) + len(request.continuation) for request in requests)
+    tokens = sum(min(plan.recipe.batch.length, size / BYTES_A_TOKEN) for size in texts)
     speed = speeds.of(plan)
     return FORWARD * tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
 

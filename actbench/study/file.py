@@ -27,7 +27,7 @@ from actbench.config.tuning import WITHOUT_COEFFICIENTS
 from actbench.data.checkpoints import open_checkpoint
 from actbench.errors import BadInput, Problem, nearest
 from actbench.evaluation.transfer_plan import transfer_name
-from actbench.study.follow_ups import HUB, KNOWN_TASKS, FinetuneFollowUp, FollowUp
+from actbench.study.follow_ups import HUB, KNOWN_TASKS, EvaluateFollowUp, FinetuneFollowUp, FollowUp, ZeroShotFollowUp
 from actbench.training.known_model import PREFIX, base_recipe, swapped_recipe
 
 
@@ -164,9 +164,14 @@ def _follow_up_problems(source: Source, i: int, experiment: Experiment, made: Se
     """What cannot be done with the experiment's runs."""
     for j, follow_up in enumerate(experiment.follow_ups):
         key = f"experiments.{i}.follow_ups.{j}"
-        if not isinstance(follow_up, FinetuneFollowUp):
+        if isinstance(follow_up, EvaluateFollowUp):
             continue
-        if any(recipe.model.family != "bert" for recipe in made):
+        families = {recipe.model.family for recipe in made}
+        if isinstance(follow_up, ZeroShotFollowUp):
+            if families - {"gpt"}:
+                yield Problem("zero-shot evaluation needs a decoder, a model of family gpt", source.place(key), key)
+            continue
+        if families - {"bert"}:
             yield Problem("only a BERT can be fine-tuned", source.place(key), key)
         if made and not any(follow_up.suits(recipe) for recipe in made):
             mode, place = follow_up.settings.tune, f"{key}.settings.tune"
@@ -202,11 +207,12 @@ def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> 
         message = f"no run has the claim's model, '{claim.model}'"
         yield Problem(message, source.place("claim.model"), "claim.model", _near(claim.model, models))
     follow_ups = [follow_up for experiment in study.experiments for follow_up in experiment.follow_ups]
-    tuned = [follow_up for follow_up in follow_ups if isinstance(follow_up, FinetuneFollowUp)]
-    tasks = {name for follow_up in tuned for name in follow_up.task_names}
+    on_tasks = [follow_up for follow_up in follow_ups if isinstance(follow_up, FinetuneFollowUp | ZeroShotFollowUp)]
+    tasks = {name for follow_up in on_tasks for name in follow_up.task_names}
+    tuned = [follow_up for follow_up in on_tasks if isinstance(follow_up, FinetuneFollowUp)]
     tasks |= {transfer_name(name, test.task) for follow_up in tuned for name, test in follow_up.transfers}
     if claim.task is not None and claim.task not in tasks:
-        message = f"no run is fine-tuned on the claim's task, '{claim.task}'"
+        message = f"no run is fine-tuned or scored on the claim's task, '{claim.task}'"
         yield Problem(message, source.place("claim.task"), "claim.task", _near(claim.task, tasks))
 
 

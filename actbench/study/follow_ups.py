@@ -1,4 +1,4 @@
-"""What a study does with each pre-trained run: fine-tune it on tasks, or measure it on a text."""
+"""What a study does with each pre-trained run: fine-tune it on tasks, or measure it on a text or on tasks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from actbench.config import FinetuneSettings, Recipe, SquadSettings
 from actbench.config.grid import FinetuneGrid, SquadGrid
 from actbench.config.schema import BertSection, FilesCorpus
-from actbench.config.section import Section, Several
+from actbench.config.section import Positive, Section, Several
 from actbench.config.tuning import FULL
 from actbench.data import glue, probes, squad
 from actbench.data.packing import open_source
+from actbench.data.requests import RequestTask
 from actbench.data.tasks import TaskData
 from actbench.errors import BadInput, Problem
 from actbench.evaluation.load import recipe_of
 from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
 from actbench.evaluation.transfer_plan import INFERENCE, QUESTIONS, TestName, TransferPlan, plan_transfer, read_test
+from actbench.evaluation.zero_shot_plan import HarnessTask, ZeroShotPlan, find_tasks, plan_zero_shot
 from actbench.store import Run
 from actbench.training.finetune_plan import (
     FinetunePlan,
@@ -161,26 +163,56 @@ class EvaluateFollowUp(Section):
         return 1
 
 
+class ZeroShotFollowUp(Section):
+    """Score each decoder on tasks that it was not trained on, each a run."""
+
+    eval: Literal["zero-shot"]
+    tasks: Annotated[Several[str], Field(min_length=1)]
+    data: str | None = None  # the folder that holds the tasks' folders, relative to the working folder
+    limit: Positive | None = None  # None: all items; otherwise a subset
+
+    @property
+    def title(self) -> str:
+        """What it does, in two words."""
+        return f"eval {self.eval}"
+
+    @property
+    def task_names(self) -> list[str]:
+        """The tasks, each once."""
+        return list(dict.fromkeys(self.tasks))
+
+    def suits(self, recipe: Recipe) -> bool:
+        """Whether its tasks can be put to a model by `recipe`: an error tells where they cannot."""
+        return True
+
+    def n_runs(self, recipe: Recipe) -> int:
+        """How many runs it makes of one pre-trained model."""
+        return len(self.task_names)
+
+
 def _kind(data: Any) -> str | None:
-    """Which of the three a mapping describes, by the key that it has."""
+    """Which of the kinds a mapping describes, by the key that it has."""
     given = data if isinstance(data, dict) else dict(data) if isinstance(data, Section) else {}
     if "finetune" in given:
         return "questions" if str(given["finetune"]).startswith("squad") else "labels"
-    return "evaluation" if "eval" in given else None
+    if "eval" in given:
+        return "zero-shot" if str(given["eval"]).startswith("zero") else "evaluation"
+    return None
 
 
 FollowUp = Annotated[
     Annotated[LabelsFollowUp, Tag("labels")]
     | Annotated[SquadFollowUp, Tag("questions")]
-    | Annotated[EvaluateFollowUp, Tag("evaluation")],
+    | Annotated[EvaluateFollowUp, Tag("evaluation")]
+    | Annotated[ZeroShotFollowUp, Tag("zero-shot")],
     Discriminator(
         _kind,
         custom_error_type="follow_up",
         custom_error_message="needs a key that says what to do: 'finetune' (probes, glue, squad or squad_v2) "
-        "or 'eval' (perplexity)",
+        "or 'eval' (perplexity or zero-shot)",
     ),
 ]
-FollowUpPlan = FinetunePlan | EvaluationPlan | TransferPlan
+FollowUpPlan = FinetunePlan | EvaluationPlan | TransferPlan | ZeroShotPlan
 
 
 def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
@@ -208,6 +240,8 @@ def check(follow_up: FollowUp, recipe: Recipe) -> None:
         tasks_of(follow_up, recipe)
         for test in follow_up.transfer:
             read_test(test.task, Path(test.data))
+    elif isinstance(follow_up, ZeroShotFollowUp):
+        requests_of(follow_up)
     elif follow_up.files is None and recipe.corpus.source == "checkpoint":
         message = f"the text that {recipe.name} was trained on is not known here"
         raise BadInput(Problem(message, key="follow_ups", hint="give eval: perplexity a corpus"))
@@ -222,6 +256,8 @@ def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpP
     """
     if isinstance(follow_up, EvaluateFollowUp):
         return [plan_perplexity(parent, follow_up.files, runs)]
+    if isinstance(follow_up, ZeroShotFollowUp):
+        return plan_zero_shot(parent, requests_of(follow_up), runs)
     tasks = tasks_of(follow_up, recipe_of(parent))
     seeds = list(dict.fromkeys(follow_up.seeds))
     plans = plan_finetuning(parent, tasks, seeds, follow_up.all_settings, runs, follow_up.grid)
@@ -232,6 +268,12 @@ def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpP
         if name == planned.data.task.name and planned.run.manifest is not None
     ]
     return [*plans, *transfers]
+
+
+@cache
+def requests_of(follow_up: ZeroShotFollowUp) -> list[RequestTask | HarnessTask]:
+    """The tasks' items. Raises BadInput when they cannot be had."""
+    return find_tasks(follow_up.task_names, Path(follow_up.data) if follow_up.data else None, follow_up.limit)
 
 
 @cache

@@ -11,6 +11,7 @@ from actbench.config import Recipe
 from actbench.errors import ActbenchError, Interrupted
 from actbench.evaluation.plan import EvaluationPlan
 from actbench.evaluation.transfer_plan import TransferPlan
+from actbench.evaluation.zero_shot_plan import ZeroShotPlan
 from actbench.store import Run
 from actbench.study.follow_ups import FinetuneFollowUp, FollowUp, plans_of
 from actbench.training.finetune_plan import FinetunePlan
@@ -74,6 +75,7 @@ def _pretrain(task: Task, recipe: Recipe, runs: Path) -> None:
 def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
     from actbench.evaluation.perplexity import evaluate
     from actbench.evaluation.transfer import evaluate_transfer
+    from actbench.evaluation.zero_shot import zero_shot
     from actbench.training.finetune import finetune
 
     parent = Run(runs / task.parent)
@@ -84,6 +86,8 @@ def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
             "the study"
         )
     for _ in finetune([planned for planned in plans if isinstance(planned, FinetunePlan)], _tell):
+        pass
+    for _ in zero_shot([planned for planned in plans if isinstance(planned, ZeroShotPlan)], _silent):
         pass
     for planned in plans:
         if isinstance(planned, EvaluationPlan):

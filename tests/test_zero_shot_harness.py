@@ -1,0 +1,157 @@
+"""actbench's decoders inside lm-evaluation-harness: on the same items both say the same."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import request_files as files
+
+from actbench.data.blimp import load_blimp
+from actbench.data.requests import RequestTask, load_requests
+from actbench.errors import BadInput
+from actbench.evaluation.scoring import Scorer
+from actbench.evaluation.zero_shot import score_items, zero_shot
+from actbench.evaluation.zero_shot_metrics import results
+from actbench.evaluation.zero_shot_plan import HarnessTask, find_tasks, plan_zero_shot
+from actbench.store import Run, list_runs
+
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'actbench[eval]'")
+
+CHOICE = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{query}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "{{gold}}",
+    "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}, {"metric": "acc_bytes"}],
+}
+LAST_WORD = {
+    "output_type": "loglikelihood",
+    "doc_to_text": "{{query}}",
+    "doc_to_target": "{{' ' + word}}",
+    "metric_list": [{"metric": "perplexity"}, {"metric": "acc"}],
+}
+PAIR = {
+    **CHOICE,
+    "doc_to_text": "",
+    "doc_to_choice": "{{[good, bad]}}",
+    "doc_to_target": 0,
+    "target_delimiter": "",
+    "metric_list": [{"metric": "acc"}],
+}
+
+
+def harness_task(folder: Path, name: str, docs: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
+    """A task of the harness over a local JSON file, loaded."""
+    from lm_eval.tasks import TaskManager
+
+    file = files.lines(folder / f"{name}.jsonl", docs)
+    source = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(file)}}, "test_split": "test"}
+    more = {"dataset_kwargs": {**source["dataset_kwargs"], "cache_dir": str(folder / "cache")}}
+    return TaskManager(include_defaults=False).load([{"task": name, **source, **more, **settings}])
+
+
+def docs_of(task: RequestTask) -> list[dict[str, Any]]:
+    """The same items as the harness' tasks above read them."""
+    if task.kind == "pairs":
+        return [{"good": item.requests[0].continuation, "bad": item.requests[1].continuation} for item in task.items]
+    return [
+        {
+            "query": item.requests[0].context,
+            "choices": [request.continuation[1:] for request in item.requests],
+            "word": item.requests[0].continuation[1:],
+            "gold": item.gold,
+        }
+        for item in task.items
+    ]
+
+
+@pytest.mark.parametrize(("name", "settings"), [("pick", CHOICE), ("lambada", LAST_WORD), ("blimp", PAIR)])
+def test_both_say_the_same_of_every_item(
+    decoder: Run,
+    tmp_path: Path,
+    name: str,
+    settings: dict[str, Any],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from lm_eval.evaluator import evaluate
+
+    from actbench.evaluation.harness import ActbenchLM, run_loaded
+
+    folder = files.choices(files.last_words(files.pairs(tmp_path / "eval")))
+    task = load_blimp(folder, None) if name == "blimp" else load_requests(name, folder, None)
+    scorer = Scorer(decoder, 5)
+    own = score_items(task, scorer)
+    found = results(task, own)
+    loaded = harness_task(tmp_path, f"local_{name}", docs_of(task), settings)
+    theirs = evaluate(ActbenchLM(scorer=scorer), loaded, bootstrap_iters=10)
+    assert theirs is not None
+    samples = sorted(theirs["samples"][f"local_{name}"], key=lambda sample: sample["doc_id"])
+    assert len(samples) == len(task.items)
+    for sample, scores in zip(samples, own, strict=True):
+        assert [response[0] for response in sample["resps"]] == [(s.log_likelihood, s.greedy) for s in scores]
+    values = theirs["results"][f"local_{name}"]
+    if name == "blimp":  # one task of the harness: a mean over items, of which every paradigm has as many
+        assert values["acc,none"] == pytest.approx(found["scores"]["acc"])
+    else:
+        for metric, value in found["scores"].items():
+            assert values[f"{metric},none"] == value
+            assert values[f"{metric}_stderr,none"] == pytest.approx(found["standard_errors"][metric], rel=1e-12)
+    if name == "lambada":
+        assert values["perplexity,none"] == pytest.approx(found["perplexity"], rel=1e-12)
+
+    capfd.readouterr()
+    summary, about, facts = run_loaded(f"local_{name}", loaded, scorer, 4)
+    assert summary["items"] == 4 and facts["subset"] is True and about["headline"] == "acc"
+    assert summary["headline"] == {"metric": "acc", "value": summary["scores"]["acc"]}
+    assert capfd.readouterr().out == "", "what the harness says is not among --json's output"
+
+
+def test_whole_texts_and_generation(decoder: Run) -> None:
+    from lm_eval.api.instance import Instance
+
+    from actbench.evaluation.harness import ActbenchLM
+
+    lm = ActbenchLM(run=decoder.folder, batch_size=3)
+    texts = ["The old river.", files.LONG]
+    rolled = lm.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (text,), 0) for text in texts])
+    assert rolled == pytest.approx([score.log_likelihood for score in lm.scorer.score([("", t) for t in texts])])
+    asked = Instance("generate_until", {}, ("The old river", {"until": [" "], "max_gen_toks": 6}), 0)
+    assert lm.generate_until([asked]) == lm.scorer.generate(["The old river"], [" "], 6)
+    with pytest.raises(BadInput, match="only greedy"):
+        lm.generate_until([Instance("generate_until", {}, ("a", {"do_sample": True, "temperature": 1.0}), 0)])
+
+
+def test_a_name_that_is_not_here_is_looked_up_in_the_harness(
+    decoder: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import yaml
+    from lm_eval.tasks import TaskManager
+
+    from actbench.evaluation import harness
+
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    file = files.lines(tmp_path / "near.jsonl", docs_of(load_requests("pick", files.choices(tmp_path), None)))
+    settings = {**CHOICE, "test_split": "test"}
+    near = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(file)}, "cache_dir": str(tmp_path)}}
+    (folder / "near.yaml").write_text(yaml.safe_dump({"task": "near_by", **near, **settings}))
+    (folder / "far.yaml").write_text(yaml.safe_dump({"task": "far_off", "dataset_path": "nobody/nothing", **settings}))
+    monkeypatch.setattr(harness, "TaskManager", lambda: TaskManager(include_defaults=False, include_path=folder))
+    asked = find_tasks(["near_by", "far_off", "near"], tmp_path / "tasks", 3)
+    assert all(isinstance(task, HarnessTask) and task.limit == 3 for task in asked)
+    near_by, far_off, near_name = plan_zero_shot(decoder, asked, tmp_path / "runs")
+    (run,) = zero_shot([near_by], print)
+    assert run.summary["items"] == 3 and run.info["data"]["subset"] is True and run.info["data"]["of"] == 12
+    assert run.summary["standard_errors"]["acc"] == pytest.approx(standard_error_of(run.summary["scores"]["acc"], 3))
+    with pytest.raises(BadInput, match=r"far_off: the task's data set cannot be had.*needs a network"):
+        list(zero_shot([far_off], print))
+    with pytest.raises(BadInput, match="did you mean 'near_by'"):
+        list(zero_shot([near_name], print))
+    assert [found.id for found in list_runs(tmp_path / "runs")] == [run.id]
+
+
+def standard_error_of(share: float, n: int) -> float:
+    return math.sqrt(share * (1 - share) / (n - 1))
