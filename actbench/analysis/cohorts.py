@@ -15,6 +15,7 @@ from actbench.config.placement import short_name
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
 
+ANALYSIS = "analyze"  # the kind of a run that holds findings on a model, and no result to compare
 SeedKey = tuple[int, int]  # (pre-training seed, fine-tuning seed); a pre-training run has 0 for the second
 
 
@@ -49,7 +50,7 @@ class Cohort:
     @property
     def is_pretraining(self) -> bool:
         """Whether its runs are the models' own training."""
-        return self.task is None and self.text is None
+        return self.variants[0].first.kind == "pretrain"
 
     def called(self, name: str) -> Variant | None:
         """The variant labelled `name`, or else the only one whose activation is called so."""
@@ -132,6 +133,7 @@ def setup(run: Run) -> dict[str, Any]:
         "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
         "task": _task(run),
         "finetune": {key: value for key, value in run.info.get("finetune", {}).items() if key != "activation_lr"},
+        **({"analysis": run.info["analysis"]} if run.kind == ANALYSIS else {}),
     }
 
 

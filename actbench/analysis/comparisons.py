@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, Variant, cohorts, split_finished
+from actbench.analysis.cohorts import ANALYSIS, Cohort, Variant, cohorts, split_finished
 from actbench.analysis.multiple import holm
 from actbench.analysis.paired import (
     Difference,
@@ -55,8 +55,11 @@ class Family:
 
 
 def compare(runs: Sequence[Run], baseline: str) -> Family:
-    """Compares within cohorts, by cohort, the baseline first. Runs that are not finished only are listed."""
-    finished, unfinished = split_finished(runs)
+    """Compares within cohorts, by cohort, the baseline first. Runs that are not finished only are listed.
+
+    Analyses have no result to compare, and are left out.
+    """
+    finished, unfinished = split_finished([run for run in runs if run.kind != ANALYSIS])
     found = [
         _compare(cohort, variant, cohort.called(baseline))
         for cohort in cohorts(finished)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actbench.analysis.cohorts import cohorts, data_hash, seed_key
+from actbench.analysis.cohorts import ANALYSIS, cohorts, data_hash, seed_key
 from actbench.analysis.compare import Differing, asked, differing
 from actbench.analysis.labels import labels
 from actbench.report import numbers
@@ -67,7 +67,7 @@ def _partners(runs: Sequence[Run], baseline: str) -> dict[str, Run]:
 
 
 def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
-    of = {"finetune": ("task", "name"), "evaluate": ("data", "text")}.get(run.kind)
+    of = {"finetune": ("task", "name"), "evaluate": ("data", "text"), ANALYSIS: ("analysis", "name")}.get(run.kind)
     kind = run.kind if of is None else f"{run.kind} {run.info[of[0]][of[1]]}"
     seed = f"{run.seed}/{run.info['finetune_seed']}" if run.kind == "finetune" else str(run.seed)
     seconds = run.summary["seconds"] if run.status == "finished" else None
@@ -84,7 +84,7 @@ def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
 
 
 def _result(run: Run) -> tuple[float | None, str]:
-    if run.status != "finished":
+    if run.status != "finished" or run.kind == ANALYSIS:
         return None, NOTHING
     if run.kind == "finetune":
         score = 100 * float(run.summary["headline"]["value"])

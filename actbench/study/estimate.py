@@ -11,7 +11,7 @@ from typing import Any
 from actbench.config import FinetuneSettings, SquadSettings
 from actbench.data.documents import expand
 from actbench.data.tasks import AnyExample, Example, TaskData
-from actbench.study.follow_ups import EvaluateFollowUp, FinetuneFollowUp, FollowUp, tasks_of
+from actbench.study.follow_ups import AnalyzeFollowUp, EvaluateFollowUp, FinetuneFollowUp, FollowUp, tasks_of
 from actbench.study.graph import Graph, Node
 from actbench.study.speed import COMPILED, COMPILED_BEFORE_S, COMPILING_S, UNCOMPILED, Speeds
 from actbench.study.status import Progress, State, status
@@ -129,6 +129,8 @@ def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) 
         return Estimate(line.title, line.state, follow_up.n_runs, line.done, 0, 0.0, 0.0, 0, "finished")
     if isinstance(follow_up, EvaluateFollowUp):
         seconds, basis = _evaluation_seconds(node.plan, follow_up, speeds)
+    elif isinstance(follow_up, AnalyzeFollowUp):
+        seconds, basis = _analysis_seconds(node.plan, follow_up, speeds)
     else:
         each = [
             _finetuning_seconds(node.plan, data, follow_up, speeds) for data in tasks_of(follow_up, node.plan.recipe)
@@ -145,6 +147,14 @@ def _evaluation_seconds(plan: Plan, follow_up: EvaluateFollowUp, speeds: Speeds)
         tokens = sum(path.stat().st_size for path in expand(follow_up.files)) / BYTES_A_TOKEN
     speed = speeds.of(plan)
     return FORWARD * tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
+
+
+def _analysis_seconds(plan: Plan, follow_up: AnalyzeFollowUp, speeds: Speeds) -> tuple[float, str]:
+    """One pass over the text, forward and for gradients backward; the rank, which reads none, counts as if it did."""
+    tokens = follow_up.sequences * plan.recipe.batch.length
+    speed = speeds.of(plan)
+    share = 1.0 if follow_up.analyze == "activity" else FORWARD
+    return share * tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
 
 
 def _finetuning_seconds(plan: Plan, data: TaskData, follow_up: FinetuneFollowUp, speeds: Speeds) -> tuple[float, str]:

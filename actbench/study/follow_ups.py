@@ -1,4 +1,4 @@
-"""What a study does with each pre-trained run: fine-tune it on tasks, or measure it on a text."""
+"""What a study does with each pre-trained run: fine-tune it on tasks, measure it on a text, or analyse it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from actbench.config import FinetuneSettings, Recipe, SquadSettings
 from actbench.config.schema import FilesCorpus
-from actbench.config.section import Section, Several
+from actbench.config.section import Positive, Section, Several
 from actbench.data import glue, probes, squad
 from actbench.data.packing import open_source
 from actbench.data.tasks import TaskData
+from actbench.evaluation.analyses import SEQUENCES, Analysis, AnalysisPlan, plan_analysis
 from actbench.evaluation.load import recipe_of
 from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
 from actbench.store import Run
@@ -91,9 +92,7 @@ class EvaluateFollowUp(Section):
     @property
     def files(self) -> list[str] | None:
         """The text's files and globs; None for the held-out documents."""
-        if self.corpus is None:
-            return None
-        return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
+        return _files(self.corpus)
 
     @property
     def n_runs(self) -> int:
@@ -101,26 +100,60 @@ class EvaluateFollowUp(Section):
         return 1
 
 
+class AnalyzeFollowUp(Section):
+    """Look into each model: the rank of its weights, or on a text its hidden states or what its activations do."""
+
+    analyze: Analysis
+    corpus: str | Annotated[Several[str], Field(min_length=1)] | None = None  # as for eval; not for the rank
+    sequences: Positive = SEQUENCES  # of the text
+
+    @model_validator(mode="after")
+    def _rank_needs_no_text(self) -> AnalyzeFollowUp:
+        if self.analyze == "rank" and self.model_fields_set & {"corpus", "sequences"}:
+            raise ValueError("the rank is one of weights: no text is read, so leave out corpus and sequences")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What it does, in two words."""
+        return f"analyze {self.analyze}"
+
+    @property
+    def files(self) -> list[str] | None:
+        """The text's files and globs; None for the held-out documents."""
+        return _files(self.corpus)
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs it makes of one pre-trained model."""
+        return 1
+
+
+def _files(corpus: str | tuple[str, ...] | None) -> list[str] | None:
+    return None if corpus is None else [corpus] if isinstance(corpus, str) else list(corpus)
+
+
 def _kind(data: Any) -> str | None:
-    """Which of the three a mapping describes, by the key that it has."""
+    """Which of the four a mapping describes, by the key that it has."""
     given = data if isinstance(data, dict) else dict(data) if isinstance(data, Section) else {}
     if "finetune" in given:
         return "questions" if str(given["finetune"]).startswith("squad") else "labels"
-    return "evaluation" if "eval" in given else None
+    return "evaluation" if "eval" in given else "analysis" if "analyze" in given else None
 
 
 FollowUp = Annotated[
     Annotated[LabelsFollowUp, Tag("labels")]
     | Annotated[SquadFollowUp, Tag("questions")]
-    | Annotated[EvaluateFollowUp, Tag("evaluation")],
+    | Annotated[EvaluateFollowUp, Tag("evaluation")]
+    | Annotated[AnalyzeFollowUp, Tag("analysis")],
     Discriminator(
         _kind,
         custom_error_type="follow_up",
-        custom_error_message="needs a key that says what to do: 'finetune' (probes, glue, squad or squad_v2) "
-        "or 'eval' (perplexity)",
+        custom_error_message="needs a key that says what to do: 'finetune' (probes, glue, squad or squad_v2), "
+        "'eval' (perplexity) or 'analyze' (rank, similarity or activity)",
     ),
 ]
-FollowUpPlan = FinetunePlan | EvaluationPlan
+FollowUpPlan = FinetunePlan | EvaluationPlan | AnalysisPlan
 
 
 def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
@@ -147,6 +180,8 @@ def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpP
     """The runs that a follow-up makes of a finished run. Raises BadInput when its data cannot be had."""
     if isinstance(follow_up, EvaluateFollowUp):
         return [plan_perplexity(parent, follow_up.files, runs)]
+    if isinstance(follow_up, AnalyzeFollowUp):
+        return [plan_analysis(parent, follow_up.analyze, follow_up.files, runs, follow_up.sequences)]
     tasks = tasks_of(follow_up, recipe_of(parent))
     return plan_finetuning(parent, tasks, list(dict.fromkeys(follow_up.seeds)), follow_up.settings, runs)
 

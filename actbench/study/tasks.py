@@ -64,7 +64,9 @@ def _pretrain(task: Task, recipe: Recipe, runs: Path) -> None:
 
 
 def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
+    from actbench.evaluation.analyses import AnalysisPlan, analyze
     from actbench.evaluation.perplexity import evaluate
+    from actbench.evaluation.plan import EvaluationPlan
     from actbench.training.finetune import finetune
 
     plans = [
@@ -78,8 +80,10 @@ def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
     for _ in finetune([planned for planned in plans if isinstance(planned, FinetunePlan)], _tell):
         pass
     for planned in plans:
-        if not isinstance(planned, FinetunePlan):
+        if isinstance(planned, EvaluationPlan):
             evaluate(planned, _silent)
+        elif isinstance(planned, AnalysisPlan):
+            analyze(planned, _silent)
 
 
 def _tell(message: str) -> None:

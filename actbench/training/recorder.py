@@ -15,6 +15,7 @@ from torch import Tensor
 from actbench.config.schema import Recipe
 from actbench.data.batches import Batch
 from actbench.errors import Interrupted, RunFailed
+from actbench.evaluation.weight_rank import model_ranks
 from actbench.store.atomic import replacing
 from actbench.store.writer import RunWriter
 from actbench.training.activation_record import coefficients_row, gradients
@@ -54,9 +55,12 @@ class Recorder(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Starts the clock, and drops rows that a resumed run is going to write again."""
-        self.writer.keep_metrics_until(trainer.global_step)
+        self.writer.keep_metrics_until(trainer.global_step or -1)
         self.stop.listen()
         self._set_progress(trainer, module)
+        assert isinstance(module, PretrainModule)
+        if trainer.global_step == 0:
+            self._log_ranks(0, module)
         self._mark = time.perf_counter()
 
     def on_before_optimizer_step(
@@ -127,6 +131,11 @@ class Recorder(pl.Callback):
         self._coefficients = coefficients_row(step, module.model, self._gradients)
         if self._coefficients is not None:
             self.writer.log(self._coefficients)
+        self._log_ranks(step, module)
+
+    def _log_ranks(self, step: int, module: PretrainModule) -> None:
+        if self.recipe.logging.ranks:
+            self.writer.log({"step": step, "kind": "ranks", **self._clock(step), "slots": model_ranks(module.model)})
 
     def _clock(self, step: int) -> dict[str, Any]:
         return {"tokens": step * self.recipe.tokens_per_step, "seconds": round(self.seconds, 3)}
