@@ -16,7 +16,7 @@ from actbench.analysis.findings import analyses, findings
 from actbench.errors import BadInput
 from actbench.evaluation.analyses import analyze, plan_analysis
 from actbench.report.provenance import runs_table
-from actbench.store import list_runs
+from actbench.store import Run, list_runs
 from actbench.study import load_study
 
 FOLLOW_UPS = [{"analyze": "rank"}, {"analyze": "similarity", "sequences": 4}, {"analyze": "activity", "sequences": 4}]
@@ -24,54 +24,56 @@ FOLLOW_UPS = [{"analyze": "rank"}, {"analyze": "similarity", "sequences": 4}, {"
 
 @pytest.mark.timeout(120)
 def test_a_study_analyses_its_models_once_and_reports_it(study_file, tiny_recipe, tmp_path: Path) -> None:
-    tiny_recipe("gpt", budget={"steps": 4}, validation={"every_steps": 4})
-    tiny_recipe("bert", budget={"steps": 4}, validation={"every_steps": 4})
-    axes = {"model.activation.name": ["gelu", "poly_relu"]}
+    for family in ("gpt", "bert"):
+        tiny_recipe(family, budget={"steps": 2}, validation={"every_steps": 2})
+    activations = {"model.activation.name": ["gelu", "poly_relu"]}
     path = study_file(
         experiments=[
-            {"recipe": "gpt.yaml", "axes": {**axes, "seed": [0, 1]}, "follow_ups": FOLLOW_UPS},
-            {"recipe": "bert.yaml", "axes": axes, "follow_ups": FOLLOW_UPS},
+            {"recipe": "gpt.yaml", "axes": {"seed": [0, 1]}, "follow_ups": FOLLOW_UPS},
+            {"recipe": "bert.yaml", "axes": activations, "follow_ups": FOLLOW_UPS},
         ]
     )
     outcome = carry_out(path)
-    assert outcome.failed == {} and outcome.finished == 6 * 4
-    page = (tmp_path / "runs" / "small" / "report.html").read_text()
-    text = (tmp_path / "runs" / "small" / "report.md").read_text()
-    assert 'id="analyses"' in page and "## Analyses" in text and "Speed-ups beside gelu" in text
-    tables = {t["title"]: t for t in json.loads((tmp_path / "runs" / "small" / "tables.json").read_text())["tables"]}
-    (ranks,) = (table for title, table in tables.items() if title.startswith("Rank of the feed-forward"))
-    assert len(ranks["rows"]) == 4 * 2, "two variants of two models, in and out"
-    assert {row["seeds"] for row in ranks["rows"]} == {1, 2}
-    assert len(list((tmp_path / "runs" / "small" / "figures").glob("analysis-*.svg"))) == 1 + 2 + 2
-    before = {run.id: (run.folder / "manifest.json").stat().st_mtime_ns for run in list_runs(tmp_path / "runs")}
+    assert outcome.failed == {} and outcome.finished == 4 * 4
+    folder, runs = tmp_path / "runs" / "small", list_runs(tmp_path / "runs")
+    _is_reported(folder)
+    _is_over_seeds(runs)
+    assert len(compare(runs, "gelu").all) == 3, "an analysis is no result to compare"
+    rows = {(row.values["kind"], row.values["result"]) for row in runs_table(runs, "gelu").rows}
+    assert ("analyze rank", None) in rows
+
+    before = {run.id: (run.folder / "manifest.json").stat().st_mtime_ns for run in runs}
     said: list[str] = []
     carry_out(path, said=said)
-    assert said[0] == "finished runs: 24; tasks to do: 0"
+    assert said[0] == "finished runs: 16; tasks to do: 0"
     assert {id_: (tmp_path / "runs" / id_ / "manifest.json").stat().st_mtime_ns for id_ in before} == before
-    assert len(compare(list_runs(tmp_path / "runs"), "gelu").all) == 4, "an analysis is no result to compare"
-    by_kind = {
-        (row.values["kind"], row.values["result"]) for row in runs_table(list_runs(tmp_path / "runs"), "gelu").rows
-    }
-    assert ("analyze rank", None) in by_kind
     run = planned(path).nodes[0].run
     assert analyze(plan_analysis(run, "rank", None, tmp_path / "runs"), print).id in before
     other = plan_analysis(run, "similarity", None, tmp_path / "runs", sequences=5)
     assert other.run.id not in before, "another number of sequences is another question"
 
 
-def test_findings_are_over_seeds_and_by_variant(study_file, tiny_recipe, tmp_path: Path) -> None:
-    tiny_recipe("gpt", budget={"steps": 2}, validation={"every_steps": 2})
-    axes = {"seed": [0, 1]}
-    path = study_file(experiments=[{"recipe": "gpt.yaml", "axes": axes, "follow_ups": FOLLOW_UPS}])
-    assert carry_out(path).failed == {}
-    ((_, text, ranks), (_, named, similar), (_, _, active)) = analyses(list_runs(tmp_path / "runs"))
+def _is_reported(folder: Path) -> None:
+    assert 'id="analyses"' in (folder / "report.html").read_text()
+    text = (folder / "report.md").read_text()
+    assert "## Analyses" in text and "Speed-ups beside gelu" in text
+    tables = json.loads((folder / "tables.json").read_text())["tables"]
+    (ranks,) = (table for table in tables if table["title"].startswith("Rank of the feed-forward"))
+    assert len(ranks["rows"]) == 3 * 2, "in and out of each variant"
+    assert sorted(row["seeds"] for row in ranks["rows"]) == [1, 1, 1, 1, 2, 2]
+    assert len(list((folder / "figures").glob("analysis-*.svg"))) == 1 + 2 + 2
+
+
+def _is_over_seeds(runs: list[Run]) -> None:
+    ((_, text, ranks), (_, named, similar), (_, _, active)) = analyses(runs)
     assert (text, named) == (None, "held-out documents")
-    (one,) = findings(ranks)
-    place, each = ("layers.1", "out"), [seed["layers.1", "out"]["stable_rank"] for seed in one.each_seed()]
-    assert one.name == "gelu" and one.by_place()[place]["stable_rank"].mean == pytest.approx(sum(each) / 2)
-    means = [seed["layers.0", "in"]["stable_rank"] + seed["layers.1", "in"]["stable_rank"] for seed in one.each_seed()]
-    assert one.over_layers()[("in",)]["stable_rank"].mean == pytest.approx(sum(means) / 4)
-    (one,) = findings(similar)
+    (one,) = (found for found in findings(ranks) if len(found.runs) == 2)
+    seeds = one.each_seed()
+    each = [seed["layers.1", "out"]["stable_rank"] for seed in seeds]
+    assert one.by_place()["layers.1", "out"]["stable_rank"].mean == pytest.approx(sum(each) / 2)
+    layers = [seed[f"layers.{i}", "in"]["stable_rank"] for seed in seeds for i in (0, 1)]
+    assert one.over_layers()[("in",)]["stable_rank"].mean == pytest.approx(sum(layers) / 4)
+    one = findings(similar)[0]
     cosines = one.results[0]["cosines"]
     assert one.each_seed()[0]["layers.1",]["cosine"] == cosines[1][2] and cosines[2][2] == pytest.approx(1)
     assert findings(active)[0].results[0]["tokens"] == 4 * 32

@@ -19,9 +19,8 @@ VOCABULARY, LENGTH = 64, 8
 
 
 def gpt(activation: str = "relu", layout: str = "gpt2") -> Gpt:
-    section = GptSection(
-        family="gpt", layout=layout, n_layers=2, d_model=16, n_heads=2, d_ff=40, activation=ActivationSpec(name=activation)
-    )  # fmt: skip
+    spec = ActivationSpec(name=activation)
+    section = GptSection(family="gpt", layout=layout, n_layers=2, d_model=16, n_heads=2, d_ff=40, activation=spec)
     model = build(section, VOCABULARY, LENGTH, seed=0)
     assert isinstance(model, Gpt)
     return model

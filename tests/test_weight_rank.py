@@ -10,11 +10,15 @@ import pytest
 import torch
 from torch import nn
 
+from actbench.config import load_recipe
 from actbench.config.activation import ActivationSpec
 from actbench.config.schema import BertSection, GptSection
 from actbench.evaluation.weight_rank import matrix_ranks, model_ranks
 from actbench.nn.build import build
+from actbench.training.plan import plan
+from actbench.training.pretrain import pretrain
 
+SLOTS = ("layers.0", "layers.1")
 SIZES = {"n_layers": 2, "d_model": 16, "n_heads": 2, "d_ff": 48}
 
 
@@ -55,14 +59,10 @@ def test_every_feed_forward_matrix_of_a_model_is_looked_at() -> None:
     gated = GptSection(family="gpt", **SIZES, activation=ActivationSpec(name="swiglu"))
     model = build(gated, 64, 8, seed=0)
     found = model_ranks(model)
-    assert {slot: list(parts) for slot, parts in found.items()} == dict.fromkeys(
-        ("layers.0", "layers.1"), ["in", "gate", "out"]
-    )
+    assert {slot: list(parts) for slot, parts in found.items()} == {slot: ["in", "gate", "out"] for slot in SLOTS}
     assert found["layers.1"]["gate"] == matrix_ranks(model.layers[1].feed_forward.gate.weight)
     plain = model_ranks(build(BertSection(family="bert", **SIZES), 64, 8, seed=0))
-    assert {slot: list(parts) for slot, parts in plain.items()} == dict.fromkeys(
-        ("layers.0", "layers.1"), ["in", "out"]
-    )
+    assert {slot: list(parts) for slot, parts in plain.items()} == {slot: ["in", "out"] for slot in SLOTS}
 
 
 class Experts(nn.Module):
@@ -84,10 +84,12 @@ def test_a_router_and_an_activations_coefficients_are_no_matrices_of_the_block()
     assert list(model_ranks(Experts())["layers.0"]) == ["in", "out"]
 
 
-def test_ranks_are_logged_through_training_and_change_nothing(actbench, tiny_recipe, tmp_path: Path) -> None:
-    actbench("pretrain", "-r", tiny_recipe("gpt"), "--runs", "a", check=0)
-    actbench("pretrain", "-r", tiny_recipe("gpt", logging={"ranks": True}), "--runs", "b", check=0)
-    (a,), (b,) = ([path.parent for path in (tmp_path / name).glob("*/run.json")] for name in "ab")
+def test_ranks_are_logged_through_training_and_change_nothing(tiny_recipe, tmp_path: Path) -> None:
+    planned = [
+        plan(load_recipe(tiny_recipe("gpt", logging={"ranks": ranks})), tmp_path / name, lambda _: None)
+        for name, ranks in (("a", False), ("b", True))
+    ]
+    a, b = (pretrain(one, resume=False, say=lambda _: None).folder for one in planned)
     assert a.name == b.name
     assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
     rows = [json.loads(line) for line in (b / "metrics.jsonl").read_text().splitlines()]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from actbench.activations import code_hash, get
-from actbench.analysis.least_squares import STEPS, Network, fit
+from actbench.analysis.least_squares import STEPS, Network, fit, predictions
 from actbench.analysis.paired import Difference, paired_difference
 from actbench.errors import BadInput, Problem, nearest
 from actbench.store import identity_hash
@@ -175,9 +175,7 @@ def _fit(target: str, activation: str, size: int, seeds: Sequence[int]) -> dict[
     x, fresh = points(D, FITTED[D]), points(D, MEASURED[D])
     starts = torch.stack([network.start(seed) for seed in seeds])
     fitted = fit(network.predict, starts, x, function.of(x))
-    with torch.no_grad():
-        predictions = torch.vmap(torch.vmap(network.predict, (None, 0)), (0, None))(fitted, fresh)
-        error = (predictions - function.of(fresh)).abs()
+    error = (predictions(network.predict)(fitted, fresh) - function.of(fresh)).abs()
     return {
         "width": network.width,
         "parameters": network.parameters,

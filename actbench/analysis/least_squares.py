@@ -81,16 +81,22 @@ class _Plain(nn.Module):
         return y
 
 
+def predictions(predict: Predict) -> Callable[[Tensor, Tensor], Tensor]:
+    """What maps parameters (S, P) and points (N, D) to the values (S, N)."""
+    together: Callable[[Tensor, Tensor], Tensor] = vmap(vmap(predict, (None, 0)), (0, None))
+    return together
+
+
 def fit(predict: Predict, starts: Tensor, x: Tensor, y: Tensor, steps: int = STEPS) -> Tensor:
     """(S, P) starts -> (S, P) parameters with a least mean square error at the points x (N, D), y (N,).
 
     Levenberg and Marquardt's method, each seed with a damping of its own (Marquardt 1963, *An algorithm for
     least-squares estimation of nonlinear parameters*): a step is taken where it lowers the error, else damped more.
     """
-    predictions = vmap(vmap(predict, (None, 0)), (0, None))
+    value = predictions(predict)
     slopes = vmap(vmap(grad(predict), (None, 0)), (0, None))
     parameters, damping = starts, torch.full((len(starts),), DAMPING, dtype=starts.dtype)
-    error = predictions(parameters, x) - y
+    error = value(parameters, x) - y
     loss = error.square().mean(1)
     best, since = loss.clone(), 0
     for _ in range(steps):
@@ -100,7 +106,7 @@ def fit(predict: Predict, starts: Tensor, x: Tensor, y: Tensor, steps: int = STE
         damped = normal + torch.diag_embed((damping[:, None] * scale).expand_as(parameters))
         step, _ = torch.linalg.solve_ex(damped, (jacobian.mT @ error[..., None]))
         tried = parameters - step[..., 0]
-        tried_error = predictions(tried, x) - y
+        tried_error = value(tried, x) - y
         tried_loss = tried_error.square().mean(1)
         lower = tried_loss < loss  # False for nan
         parameters = torch.where(lower[:, None], tried, parameters)

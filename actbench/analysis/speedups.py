@@ -108,23 +108,24 @@ def speedups(runs: Sequence[Run], baseline: str, kind: Kind = "validation") -> l
 
 def of_cohort(cohort: Cohort, baseline: Variant, kind: Kind = "validation") -> list[Speedup]:
     """The same of one cohort; variants without a seed of the baseline's are left out."""
-    return [
-        _speedup(cohort, variant, baseline, spent, kind)
-        for variant in cohort.variants
-        if variant is not baseline and variant.runs.keys() & baseline.runs.keys()
-        for spent in SPENT
-    ]
+    theirs = {seed: curves_of(run, kind) for (seed, _), run in baseline.runs.items()}
+    found = []
+    for variant in cohort.variants:
+        ours = {seed: curves_of(run, kind) for (seed, _), run in variant.runs.items() if seed in theirs}
+        if variant is not baseline and ours:
+            found += [_speedup(cohort, variant, baseline, spent, ours, theirs) for spent in SPENT]
+    return found
 
 
-def curve_of(run: Run, spent: Spent, kind: Kind = "validation") -> Curve:
-    """The run's curve. Raises BadInput when it logged no such loss."""
+def curves_of(run: Run, kind: Kind = "validation") -> dict[Spent, Curve]:
+    """The run's curves against all that it spent. Raises BadInput when it logged no such loss."""
     rows = [row for row in run.metrics() if row["kind"] == kind and math.isfinite(row["loss"])]
     if not rows:
         raise BadInput(Problem(f"run {run.id} logged no {kind} loss"))
-    loss = np.array([row["loss"] for row in rows], dtype=float)
-    key, unit = ("tokens", _flops_per_token(run)) if spent == "flops" else (spent, 1.0)
-    x = unit * np.array([row[key] for row in rows], dtype=float)
-    return Curve(x, smoothed(loss) if kind == "train" else loss)
+    loss, tokens, seconds = (np.array([row[key] for row in rows], dtype=float) for key in ("loss", "tokens", "seconds"))
+    loss = smoothed(loss) if kind == "train" else loss
+    flops = tokens * float(run.info["model"]["flops_per_token"])
+    return {"tokens": Curve(tokens, loss), "seconds": Curve(seconds, loss), "flops": Curve(flops, loss)}
 
 
 def smoothed(loss: Array) -> Array:
@@ -135,10 +136,16 @@ def smoothed(loss: Array) -> Array:
     return np.convolve(loss, window, mode="same") / np.convolve(np.ones_like(loss), window, mode="same")
 
 
-def _speedup(cohort: Cohort, variant: Variant, baseline: Variant, spent: Spent, kind: Kind) -> Speedup:
-    shared = sorted(variant.runs.keys() & baseline.runs.keys())
-    ours = {key[0]: curve_of(variant.runs[key], spent, kind) for key in shared}
-    theirs = {key[0]: curve_of(baseline.runs[key], spent, kind) for key in shared}
+def _speedup(
+    cohort: Cohort,
+    variant: Variant,
+    baseline: Variant,
+    spent: Spent,
+    of_variant: Mapping[int, Mapping[Spent, Curve]],
+    of_baseline: Mapping[int, Mapping[Spent, Curve]],
+) -> Speedup:
+    ours = {seed: curves[spent] for seed, curves in sorted(of_variant.items())}
+    theirs = {seed: of_baseline[seed][spent] for seed in ours}
     both = {seed: min(ours[seed].spent[-1], theirs[seed].spent[-1]) for seed in ours}
     difference = paired_difference(
         {seed: curve.at(both[seed]) for seed, curve in ours.items()},
@@ -158,7 +165,3 @@ def _speedup(cohort: Cohort, variant: Variant, baseline: Variant, spent: Spent, 
 
 def _exp(interval: tuple[float, float] | None) -> tuple[float, float] | None:
     return None if interval is None else (math.exp(interval[0]), math.exp(interval[1]))
-
-
-def _flops_per_token(run: Run) -> float:
-    return float(run.info["model"]["flops_per_token"])

@@ -111,7 +111,7 @@ def _section_at(model: type[BaseModel], path: list[str], data: Any) -> type[Base
 def _pick(candidates: list[type[BaseModel]], data: Any) -> type[BaseModel] | None:
     """Of a tagged union's members, the one whose literal tag the data carries."""
     for candidate in candidates:
-        for tag in ("family", "source", "finetune", "eval"):
+        for tag in ("family", "source", "finetune", "eval", "analyze"):
             field = candidate.model_fields.get(tag)
             if field and isinstance(data, dict) and data.get(tag) in get_args(field.annotation):
                 return candidate
