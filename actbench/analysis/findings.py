@@ -99,7 +99,7 @@ def _similarities(result: Mapping[str, Any]) -> dict[Place, Numbers]:
 
 
 def _activities(result: Mapping[str, Any]) -> dict[Place, Numbers]:
-    found = {}
+    found: dict[Place, Numbers] = {}
     for slot, facts in result["slots"].items():
         numbers = {key: facts[key] for key in ("dead_share", "weak_share", "zero_share")}
         for side in ("inputs", "outputs"):

@@ -58,15 +58,14 @@ def plan_analysis(
 ) -> AnalysisPlan:
     """The plan to analyse a finished pre-training run. Raises BadInput when the run or a file cannot be used."""
     manifest = check_pretrained(parent, "analysed")
-    identity: dict[str, Any] = {"kind": "analyze", "analysis": analysis}
-    if analysis == "rank":
-        if files:
-            raise BadInput(Problem("the rank is one of weights: no text is read", hint="leave the text out"))
-        found, kept = None, ("model.safetensors",)
-    else:
-        found, kept = text_hash(parent, files), ("model.safetensors", "tokenizer.json")
+    if analysis == "rank" and files:
+        raise BadInput(Problem("the rank is one of weights: no text is read", hint="leave the text out"))
+    found = None if analysis == "rank" else text_hash(parent, files)
+    weights = {"model.safetensors": manifest["files"]["model.safetensors"]}
+    identity: dict[str, Any] = {"kind": "analyze", "analysis": analysis, "parent": weights}
+    if found is not None:
+        weights["tokenizer.json"] = manifest["files"]["tokenizer.json"]
         identity |= {"text": found, "held_out": not files, "sequences": sequences}
-    identity["parent"] = {name: manifest["files"][name] for name in kept}
     folder = runs / f"{parent.id}-{analysis}-{identity_hash(identity)}"
     return AnalysisPlan(parent, analysis, tuple(files) if files else None, found, sequences, folder)
 

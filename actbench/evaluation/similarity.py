@@ -27,7 +27,7 @@ def layer_similarity(model: Bert | Gpt, batches: Iterable[Batch]) -> list[list[f
         states = _states(model, batch["tokens"].to(device))
         total += cosines(states).cpu() * states.shape[1]
         tokens += states.shape[1]
-    result: list[list[float]] = (total / tokens).tolist()
+    result: list[list[float]] = (total / tokens).clamp(-1, 1).tolist()  # rounding may go beyond
     return result
 
 

@@ -19,9 +19,12 @@ class Quantity:
     title: str
     digits: int
     percent: bool = False
+    given: bool = False  # by the model's shape, so that seeds do not differ
 
     def shown(self, value: Spread) -> str:
         """The mean, and the standard deviation over seeds where there are several."""
+        if self.given:
+            return f"{value.mean:.{self.digits}f}"
         if not self.percent:
             return numbers.mean_and_sd(value, self.digits)
         of_100 = Spread(100 * value.mean, None if value.sd is None else 100 * value.sd, value.n)
@@ -30,7 +33,7 @@ class Quantity:
 
 QUANTITIES: dict[str, dict[str, Quantity]] = {
     "rank": {
-        "full_rank": Quantity("full rank", 0),
+        "full_rank": Quantity("full rank", 0, given=True),
         "effective_rank": Quantity("effective rank", 1),
         "effective_rank_share": Quantity("of full (%)", 1, percent=True),
         "share_above_1_percent": Quantity("above 1 % of largest (%)", 1, percent=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ BY_LAYER = {
         "gradient_norm": "gradient norm, block",
     },
 }
+ORDER = ("in", "gate", "out")
 MOST_HISTOGRAMS = 12  # layers: of deeper models, so many are taken, evenly
 MOST_MAPS = 24
 
@@ -41,7 +42,7 @@ def plot_by_depth(found: Sequence[Findings], path: Path) -> None:
     """
     figure_format(path)
     colour_of = colours((one.name, one.activation) for one in found)
-    matrices = list(dict.fromkeys(place[1:] for one in found for place in one.by_place()))
+    matrices = _in_order(place[1:] for one in found for place in one.by_place())
     quantities = BY_LAYER[found[0].analysis]
     panels = [
         LinePanel(
@@ -63,16 +64,16 @@ def plot_rank_history(histories: Histories, path: Path) -> None:
     """Draws how ranks, averaged over layers, went over training: a line a run, variants by colour."""
     figure_format(path)
     colour_of = colours((name, activation) for name, activation, _ in histories)
-    matrices = list(dict.fromkeys(place[1] for _, _, steps in histories for place in steps[min(steps)]))
+    matrices = _in_order(place[1:] for _, _, steps in histories for place in steps[min(steps)])
     panels = [
         LinePanel(
-            matrix,
+            ", ".join(matrix),
             "step",
             title,
             [
                 _over_steps(name, colour_of[name], steps, matrix, key)
                 for name, _, steps in histories
-                if any(place[1] == matrix for place in steps[min(steps)])
+                if any(place[1:] == matrix for place in steps[min(steps)])
             ],
         )
         for key, title in BY_LAYER["rank"].items()
@@ -116,6 +117,11 @@ def plot_histograms(found: Sequence[Findings], path: Path) -> None:
         save(line_figure(panels, 4 if len(panels) > 2 else 2), path)
 
 
+def _in_order(matrices: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Each once, in the order in which a block applies them; () where an analysis knows no matrices."""
+    return sorted(set(matrices), key=lambda matrix: [ORDER.index(name) for name in matrix])
+
+
 def _has(one: Findings, matrix: tuple[str, ...]) -> bool:
     return any(place[1:] == matrix for place in one.by_place())
 
@@ -132,8 +138,10 @@ def _by_layer(one: Findings, matrix: tuple[str, ...], key: str, colour: str) -> 
     return Line(one.name, colour, x, each.mean(0), band)
 
 
-def _over_steps(name: str, colour: str, steps: Mapping[int, Mapping[Place, Numbers]], matrix: str, key: str) -> Line:
-    means = [np.mean([numbers[key] for place, numbers in at.items() if place[1] == matrix]) for at in steps.values()]
+def _over_steps(
+    name: str, colour: str, steps: Mapping[int, Mapping[Place, Numbers]], matrix: tuple[str, ...], key: str
+) -> Line:
+    means = [np.mean([numbers[key] for place, numbers in at.items() if place[1:] == matrix]) for at in steps.values()]
     return Line(name, colour, np.array(list(steps), dtype=float), np.array(means, dtype=float), width=1.2)
 
 

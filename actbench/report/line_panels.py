@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ class Line:
     x: Array
     y: Array
     band: tuple[Array, Array] | None = None
-    style: str = "-"
+    style: Literal["-", ":"] = "-"
     width: float = 1.5
 
 
@@ -87,7 +88,8 @@ def _draw(axes: Axes, panel: LinePanel) -> None:
     if "y" in panel.log:
         axes.set_yscale("log")
     elif panel.lowest is not None:
-        axes.set_ylim(bottom=panel.lowest)
+        highest = max(float(np.nanmax(line.band[1] if line.band else line.y)) for line in panel.lines)
+        axes.set_ylim(panel.lowest, max(highest, panel.lowest + 1e-3) + 0.05 * (highest - panel.lowest))
     axes.set_title(panel.title)
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
