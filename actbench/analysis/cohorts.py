@@ -26,6 +26,8 @@ Place = tuple[str, str | None, str | None, bool]  # a cohort's name, task and te
 OWN_SETTINGS = (ACTIVATION_LR, "keep_weights", "tune")  # of fine-tuning, that a cohort's runs need not share
 ALL = "all"
 
+ANALYSIS = "analyze"  # the kind of a run that holds findings on a model, and no result to compare
+
 SeedKey = tuple[int, int]  # (pre-training seed, fine-tuning seed); a pre-training run has 0 for the second
 
 
@@ -74,7 +76,7 @@ class Cohort:
     @property
     def is_pretraining(self) -> bool:
         """Whether its runs are the models' own training."""
-        return self.task is None and self.text is None and not self.is_import
+        return self.variants[0].first.kind == "pretrain"
 
     @property
     def is_import(self) -> bool:
@@ -197,6 +199,7 @@ def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
         "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
         "task": _task(run),
         "finetune": {key: value for key, value in finetune_settings(run).items() if key not in left},
+        **({"analysis": run.info["analysis"]} if run.kind == ANALYSIS else {}),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, Variant, cohorts, split_finished
+from actbench.analysis.cohorts import ANALYSIS, Cohort, Variant, cohorts, split_finished
 from actbench.analysis.multiple import holm
 from actbench.analysis.paired import (
     Difference,
@@ -67,9 +67,10 @@ class Family:
 def compare(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> Family:
     """Compares within cohorts, by cohort, the baseline first. Runs that are not finished only are listed.
 
-    `chosen` are the fine-tuning settings of a grid, see `cohorts`.
+    `chosen` are the fine-tuning settings of a grid, see `cohorts`. Analyses have no result to compare, and are left
+    out.
     """
-    finished, unfinished = split_finished(runs)
+    finished, unfinished = split_finished([run for run in runs if run.kind != ANALYSIS])
     found = [
         _compare(cohort, variant, cohort.called(baseline))
         for cohort in cohorts(finished, chosen)

@@ -7,7 +7,20 @@ import sys
 import typer
 
 from actbench import __version__
-from actbench.cli import activations, bench, data, evaluate, finetune, plot, pretrain, recipe, runs, study
+from actbench.cli import (
+    activations,
+    analyze,
+    bench,
+    compare,
+    data,
+    evaluate,
+    finetune,
+    plot,
+    pretrain,
+    recipe,
+    runs,
+    study,
+)
 from actbench.errors import ActbenchError
 from actbench.training.allocator import keep_freed_memory
 
@@ -23,6 +36,8 @@ app = typer.Typer(
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(finetune.app, name="finetune")
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(analyze.app, name="analyze")
+app.command("compare")(compare.compare)
 app.add_typer(plot.app, name="plot")
 app.add_typer(activations.app, name="activations")
 app.add_typer(data.app, name="data")

@@ -22,6 +22,8 @@ def compare(
 ) -> None:
     """Compare two runs: recipes, data, machines, results, and whether they are a pair.
 
+    How much sooner an activation reaches its baseline's loss, over seeds, tells actbench compare.
+
     Example: actbench runs compare bert-nano-gelu-s0 bert-nano-raf-s0
     """
     from actbench.analysis.compare import compare as compare_runs

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from actbench.config.yaml_source import Source
 from actbench.errors import Problem
 
-TAGS = ("family", "source", "finetune", "eval")  # the keys that say which of a union's sections it is
+TAGS = ("family", "source", "finetune", "eval", "analyze")  # the keys that say which of a union's sections it is
 
 # Keys of former versions, and what says the same now.
 FORMER = {"model.pooler_activation": "say it as model.activation_overrides: [{slot: pooler, name: ...}]"}

@@ -316,6 +316,7 @@ class LoggingSection(Section):
     """
 
     every_steps: Positive = 10
+    ranks: bool = False  # of the feed-forward blocks' matrices, before training and at every validation
     tensorboard: bool = False
     trackio: bool = False
     wandb: bool = False  # offline

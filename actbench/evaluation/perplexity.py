@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from actbench.config.schema import FilesCorpus, Recipe
-from actbench.data.batches import fixed_batches
+from actbench.data.batches import Sequences, fixed_batches
 from actbench.data.packing import open_source, pack_texts, prepare
 from actbench.data.sequences import cut
 from actbench.errors import BadInput, Problem, RunFailed
 from actbench.evaluation.likelihood import likelihood
 from actbench.evaluation.load import load, recipe_of
-from actbench.evaluation.plan import EvaluationPlan
+from actbench.evaluation.plan import HELD_OUT, EvaluationPlan
 from actbench.store import Run, RunWriter, claim, environment
 
 Say = Callable[[str], None]
@@ -54,30 +54,42 @@ def measure(planned: EvaluationPlan, recipe: Recipe, device: str, say: Say) -> d
     Computed in fp32, so that it does not depend on the batch size or the machine's low precision.
     """
     model = load(planned.parent)
-    tokens, size, words = _tokens(planned, recipe, say)
-    sequences = cut(recipe, planned.parent.folder / "tokenizer.json", np.asarray(tokens))
-    if len(sequences) == 0:
-        raise BadInput(Problem(f"{planned.text}: shorter than one sequence of {recipe.batch.length} tokens"))
+    sequences, n_tokens, n_bytes, words = text_sequences(planned.parent, planned.files, recipe, say)
     result = likelihood(model.to(device), fixed_batches(sequences, 32))
     causal = recipe.model.family == "gpt"
-    nats = result.loss * len(tokens)
+    nats = result.loss * n_tokens
     by_word = math.exp(nats / words) if causal and words and nats / words < 700 else None
     return {
         "text": planned.text,
         "loss": result.loss,
         "perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
         "scored_tokens": result.tokens,
-        "text_tokens": len(tokens),
-        "bits_per_byte": nats / math.log(2) / size if causal else None,
+        "text_tokens": n_tokens,
+        "bits_per_byte": nats / math.log(2) / n_bytes if causal else None,
         "word_perplexity": by_word,
     }
 
 
-def _tokens(planned: EvaluationPlan, recipe: Recipe, say: Say) -> tuple[np.ndarray, int, int | None]:
-    """The text's tokens, and its size in bytes and in words; of held-out documents words are not counted."""
-    parent = planned.parent
-    if planned.files:
-        texts = list(open_source(FilesCorpus(source="files", files=list(planned.files)), say).read())
+def text_sequences(
+    parent: Run, files: tuple[str, ...] | None, recipe: Recipe, say: Say
+) -> tuple[Sequences, int, int, int | None]:
+    """Files, or None for the run's held-out documents, as sequences; how many tokens, bytes and words the text has.
+
+    Words of held-out documents are not counted. Raises BadInput for a text shorter than one sequence, and for held-out
+    documents that are no longer the run's.
+    """
+    tokens, n_bytes, words = _tokens(parent, files, recipe, say)
+    sequences = cut(recipe, parent.folder / "tokenizer.json", np.asarray(tokens))
+    if len(sequences) == 0:
+        text = ", ".join(files) if files else HELD_OUT
+        raise BadInput(Problem(f"{text}: shorter than one sequence of {recipe.batch.length} tokens"))
+    return sequences, len(tokens), n_bytes, words
+
+
+def _tokens(parent: Run, files: tuple[str, ...] | None, recipe: Recipe, say: Say) -> tuple[np.ndarray, int, int | None]:
+    """The text's tokens, and its size in bytes and in words."""
+    if files:
+        texts = list(open_source(FilesCorpus(source="files", files=list(files)), say).read())
         sizes = (sum(len(text.encode()) for text in texts), sum(len(text.split()) for text in texts))
         return pack_texts(parent.folder / "tokenizer.json", texts), *sizes
     data = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)

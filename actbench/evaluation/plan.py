@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from actbench.config.schema import FilesCorpus
 from actbench.data.packing import open_source
@@ -38,26 +39,36 @@ class EvaluationPlan:
 
 def plan_perplexity(parent: Run, files: list[str] | None, runs: Path) -> EvaluationPlan:
     """The plan to measure a finished run's perplexity. Raises BadInput when the run or a file cannot be used."""
-    if parent.kind != "pretrain":
-        raise BadInput(Problem(f"{parent.id} is not a pre-training run", hint="perplexity is measured of one"))
-    if parent.manifest is None:
-        raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
-    if files:
-        text_hash = identity_hash({"text": open_source(FilesCorpus(source="files", files=files), _silent).key})
-    elif parent.imported:
-        message = f"{parent.id} came ready: the text that it was trained on is not known here"
-        raise BadInput(Problem(message, hint="name a text with --corpus"))
-    else:
-        text_hash = parent.info["data"]["hash"]
+    manifest = check_pretrained(parent, "measured")
+    found = text_hash(parent, files)
     identity = {
         "kind": "evaluate",
-        "parent": {name: parent.manifest["files"][name] for name in ("model.safetensors", "tokenizer.json")},
+        "parent": {name: manifest["files"][name] for name in ("model.safetensors", "tokenizer.json")},
         "measure": "perplexity",
-        "text": text_hash,
+        "text": found,
         "held_out": not files,
     }
     folder = runs / f"{parent.id}-perplexity-{identity_hash(identity)}"
-    return EvaluationPlan(parent, tuple(files) if files else None, text_hash, folder)
+    return EvaluationPlan(parent, tuple(files) if files else None, found, folder)
+
+
+def check_pretrained(parent: Run, what: str) -> dict[str, Any]:
+    """The manifest of a run that can be `what`. Raises BadInput unless it is a finished pre-training run."""
+    if parent.kind != "pretrain":
+        raise BadInput(Problem(f"{parent.id} is not a pre-training run", hint=f"only such a run can be {what}"))
+    if parent.manifest is None:
+        raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
+    return parent.manifest
+
+
+def text_hash(parent: Run, files: list[str] | None) -> str:
+    """What stands for a text: files, or None for the run's own documents. Raises BadInput for files that are not."""
+    if files:
+        return identity_hash({"text": open_source(FilesCorpus(source="files", files=files), _silent).key})
+    if parent.imported:
+        message = f"{parent.id} came ready: the text that it was trained on is not known here"
+        raise BadInput(Problem(message, hint="name a text with --corpus"))
+    return str(parent.info["data"]["hash"])
 
 
 def _silent(message: str) -> None:

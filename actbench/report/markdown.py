@@ -28,6 +28,9 @@ def to_markdown(report: Report) -> str:
     for heading, pictures in (("Loss", report.losses), ("Learned activations", report.activations)):
         if pictures:
             parts += [f"## {heading}", *map(_picture, pictures)]
+    if report.analyses or report.analysis_pictures:
+        parts += ["## Analyses", *(table.to_markdown().strip() for table in report.analyses)]
+        parts += map(_picture, report.analysis_pictures)
     for heading, tables in (("Speed and memory", report.cost), ("Runs, data and environment", report.provenance)):
         if tables:
             parts += [f"## {heading}", *(table.to_markdown().strip() for table in tables)]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actbench.analysis.claims import Claim
-from actbench.analysis.cohorts import cohorts, seed_key, split_finished
+from actbench.analysis.cohorts import ANALYSIS, cohorts, seed_key, split_finished
 from actbench.analysis.comparisons import compare
 from actbench.analysis.labels import label
 from actbench.errors import BadInput
+from actbench.report.analysis_section import analysis_section
 from actbench.report.caveats import caveats
 from actbench.report.claim_words import ClaimText, claim_text
 from actbench.report.cost_table import cost_table
@@ -21,6 +22,7 @@ from actbench.report.palette import Palette, palette
 from actbench.report.pictures import Picture, activation_pictures, forest_pictures, loss_picture, profile_pictures
 from actbench.report.provenance import facts_table, hashes_table, runs_table
 from actbench.report.results import result_tables
+from actbench.report.speedup_table import speedup_tables
 from actbench.report.table import Table
 from actbench.report.table_files import write_tables
 from actbench.report.words import Verdict, glance, statement, verdicts
@@ -53,6 +55,8 @@ class Report:
     profiles: list[Picture]
     losses: list[Picture]
     activations: list[Picture]
+    analyses: list[Table]
+    analysis_pictures: list[Picture]
     cost: list[Table]
     provenance: list[Table]
     palette: Palette
@@ -60,12 +64,12 @@ class Report:
     @property
     def pictures(self) -> list[Picture]:
         """All figures."""
-        return [*self.forests, *self.profiles, *self.losses, *self.activations]
+        return [*self.forests, *self.profiles, *self.losses, *self.activations, *self.analysis_pictures]
 
     @property
     def tables(self) -> list[Table]:
         """All tables."""
-        return [*self.results, *self.cost, *self.provenance]
+        return [*self.results, *self.analyses, *self.cost, *self.provenance]
 
 
 def write_report(folder: Path, text: StudyText, runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> None:
@@ -91,17 +95,19 @@ def write_report(folder: Path, text: StudyText, runs: Sequence[Run], baseline: s
 def _report(
     folder: Path, text: StudyText, runs: list[Run], finished: list[Run], baseline: str, chosen: Sequence[str]
 ) -> Report:
-    found = cohorts(finished, chosen)
+    compared = [run for run in runs if run.kind != ANALYSIS]
+    found = cohorts([run for run in finished if run.kind != ANALYSIS], chosen)
     models = [cohort for cohort in found if cohort.is_pretraining]
-    family, colours = compare(runs, baseline, chosen), palette(found, baseline)
+    family, colours = compare(compared, baseline, chosen), palette(found, baseline)
+    analyses, analysis_pictures = analysis_section(folder, finished)
     return Report(
         title=text.title,
         about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.about) if paragraph.strip()],
-        glance=glance(runs, found),
+        glance=glance(compared, found),
         claim=claim_text(text.claim, family) if text.claim else None,
         verdicts=verdicts(family),
         statement=statement(finished),
-        caveats=caveats(runs, baseline, chosen),
+        caveats=caveats(compared, baseline, chosen),
         forests=forest_pictures(folder, family, colours),
         results=result_tables(family),
         profiles=profile_pictures(folder, family, colours),
@@ -109,7 +115,9 @@ def _report(
         activations=activation_pictures(
             folder, [cohort for cohort in found if cohort.is_pretraining or cohort.is_import]
         ),
-        cost=[table for table in [cost_table(family)] if table.rows],
+        analyses=analyses,
+        analysis_pictures=analysis_pictures,
+        cost=[table for table in (cost_table(family), *speedup_tables(models, baseline)) if table.rows],
         provenance=[
             runs_table(runs, baseline, chosen),
             hashes_table(runs),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actbench.analysis.cohorts import cohorts, data_hash, seed_key
+from actbench.analysis.cohorts import ANALYSIS, cohorts, data_hash, seed_key
 from actbench.analysis.compare import Differing, asked, differing
 from actbench.analysis.labels import labels
 from actbench.report import numbers
@@ -67,7 +67,7 @@ def _partners(runs: Sequence[Run], baseline: str, chosen: Sequence[str]) -> dict
 
 
 def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
-    on = run.info["task"]["name"] if "task" in run.info else run.info["data"].get("text", "")
+    on = _subject(run)
     kind = f"{run.kind} {on}" if on else run.kind
     seed = f"{run.seed}/{run.info['finetune_seed']}" if "finetune_seed" in run.info else str(run.seed)
     seconds = run.summary["seconds"] if run.status == "finished" and not run.imported else None
@@ -83,8 +83,15 @@ def _run_row(run: Run, activation: str, partner: Run | None) -> Row:
     return Row(cells, {**values, "seconds": seconds, **beside_values}, (run.id,))
 
 
+def _subject(run: Run) -> str:
+    """What a run is about besides its model: its task, its text, or which analysis it is."""
+    if run.kind == ANALYSIS:
+        return str(run.info["analysis"]["name"])
+    return str(run.info["task"]["name"] if "task" in run.info else run.info["data"].get("text", ""))
+
+
 def _result(run: Run) -> tuple[float | None, str]:
-    if run.status != "finished" or run.imported:
+    if run.status != "finished" or run.imported or run.kind == ANALYSIS:
         return None, NOTHING
     if "task" in run.info:
         score = 100 * float(run.summary["headline"]["value"])

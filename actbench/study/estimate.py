@@ -15,6 +15,7 @@ from actbench.data.requests import RequestTask
 from actbench.data.tasks import AnyExample, Example, TaskData
 from actbench.evaluation.transfer_plan import read_test
 from actbench.study.follow_ups import (
+    AnalyzeFollowUp,
     EvaluateFollowUp,
     FinetuneFollowUp,
     FollowUp,
@@ -148,6 +149,8 @@ def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) 
         seconds, basis = _evaluation_seconds(node.plan, follow_up, speeds)
     elif isinstance(follow_up, ZeroShotFollowUp):
         seconds, basis = _zero_shot_seconds(node.plan, follow_up, speeds)
+    elif isinstance(follow_up, AnalyzeFollowUp):
+        seconds, basis = _analysis_seconds(node.plan, follow_up, speeds)
     else:
         each = [
             _finetuning_seconds(node.plan, data, follow_up, speeds) for data in tasks_of(follow_up, node.plan.recipe)
@@ -184,6 +187,14 @@ def _evaluation_seconds(plan: Plan | ImportPlan, follow_up: EvaluateFollowUp, sp
         tokens = sum(path.stat().st_size for path in expand(follow_up.files)) / BYTES_A_TOKEN
     speed = speeds.of(plan)
     return FORWARD * tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
+
+
+def _analysis_seconds(plan: Plan | ImportPlan, follow_up: AnalyzeFollowUp, speeds: Speeds) -> tuple[float, str]:
+    """One pass over the text, forward and for gradients backward; the rank, which reads none, counts as if it did."""
+    tokens = follow_up.sequences * plan.recipe.batch.length
+    speed = speeds.of(plan)
+    share = 1.0 if follow_up.analyze == "activity" else FORWARD
+    return share * tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
 
 
 def _zero_shot_seconds(plan: Plan | ImportPlan, follow_up: ZeroShotFollowUp, speeds: Speeds) -> tuple[float, str]:

@@ -1,4 +1,4 @@
-"""What a study does with each pre-trained run: fine-tune it on tasks, or measure it on a text or on tasks."""
+"""What a study does with each pre-trained run: fine-tune it, measure it on a text or on tasks, or look into it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from actbench.data.packing import open_source
 from actbench.data.requests import RequestTask
 from actbench.data.tasks import TaskData
 from actbench.errors import BadInput, Problem
+from actbench.evaluation.analyses import SEQUENCES, Analysis, AnalysisPlan, plan_analysis
 from actbench.evaluation.load import recipe_of
 from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
 from actbench.evaluation.transfer_plan import INFERENCE, QUESTIONS, TestName, TransferPlan, plan_transfer, read_test
@@ -150,9 +151,7 @@ class EvaluateFollowUp(Section):
     @property
     def files(self) -> list[str] | None:
         """The text's files and globs; None for the held-out documents."""
-        if self.corpus is None:
-            return None
-        return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
+        return _files(self.corpus)
 
     def suits(self, recipe: Recipe) -> bool:
         """Every model can be measured."""
@@ -190,6 +189,42 @@ class ZeroShotFollowUp(Section):
         return len(self.task_names)
 
 
+class AnalyzeFollowUp(Section):
+    """Look into each model: the rank of its weights, or on a text its hidden states or what its activations do."""
+
+    analyze: Analysis
+    corpus: str | Annotated[Several[str], Field(min_length=1)] | None = None  # as for eval; not for the rank
+    sequences: Positive = SEQUENCES  # of the text
+
+    @model_validator(mode="after")
+    def _rank_needs_no_text(self) -> AnalyzeFollowUp:
+        if self.analyze == "rank" and self.model_fields_set & {"corpus", "sequences"}:
+            raise ValueError("the rank is one of weights: no text is read, so leave out corpus and sequences")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What it does, in two words."""
+        return f"analyze {self.analyze}"
+
+    @property
+    def files(self) -> list[str] | None:
+        """The text's files and globs; None for the held-out documents."""
+        return _files(self.corpus)
+
+    def suits(self, recipe: Recipe) -> bool:
+        """Every model can be looked into."""
+        return True
+
+    def n_runs(self, recipe: Recipe) -> int:
+        """How many runs it makes of one pre-trained model."""
+        return 1
+
+
+def _files(corpus: str | tuple[str, ...] | None) -> list[str] | None:
+    return None if corpus is None else [corpus] if isinstance(corpus, str) else list(corpus)
+
+
 def _kind(data: Any) -> str | None:
     """Which of the kinds a mapping describes, by the key that it has."""
     given = data if isinstance(data, dict) else dict(data) if isinstance(data, Section) else {}
@@ -197,22 +232,23 @@ def _kind(data: Any) -> str | None:
         return "questions" if str(given["finetune"]).startswith("squad") else "labels"
     if "eval" in given:
         return "zero-shot" if str(given["eval"]).startswith("zero") else "evaluation"
-    return None
+    return "analysis" if "analyze" in given else None
 
 
 FollowUp = Annotated[
     Annotated[LabelsFollowUp, Tag("labels")]
     | Annotated[SquadFollowUp, Tag("questions")]
     | Annotated[EvaluateFollowUp, Tag("evaluation")]
-    | Annotated[ZeroShotFollowUp, Tag("zero-shot")],
+    | Annotated[ZeroShotFollowUp, Tag("zero-shot")]
+    | Annotated[AnalyzeFollowUp, Tag("analysis")],
     Discriminator(
         _kind,
         custom_error_type="follow_up",
-        custom_error_message="needs a key that says what to do: 'finetune' (probes, glue, squad or squad_v2) "
-        "or 'eval' (perplexity or zero-shot)",
+        custom_error_message="needs a key that says what to do: 'finetune' (probes, glue, squad or squad_v2), "
+        "'eval' (perplexity or zero-shot) or 'analyze' (rank, similarity or activity)",
     ),
 ]
-FollowUpPlan = FinetunePlan | EvaluationPlan | TransferPlan | ZeroShotPlan
+FollowUpPlan = FinetunePlan | EvaluationPlan | TransferPlan | ZeroShotPlan | AnalysisPlan
 
 
 def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
@@ -242,6 +278,8 @@ def check(follow_up: FollowUp, recipe: Recipe) -> None:
             read_test(test.task, Path(test.data))
     elif isinstance(follow_up, ZeroShotFollowUp):
         requests_of(follow_up)
+    elif isinstance(follow_up, AnalyzeFollowUp) and follow_up.analyze == "rank":
+        pass  # it needs the weights alone
     elif follow_up.files is None and recipe.corpus.source == "checkpoint":
         message = f"the text that {recipe.name} was trained on is not known here"
         raise BadInput(Problem(message, key="follow_ups", hint="give eval: perplexity a corpus"))
@@ -258,6 +296,8 @@ def plans_of(parent: Run, follow_up: FollowUp, runs: Path) -> Sequence[FollowUpP
         return [plan_perplexity(parent, follow_up.files, runs)]
     if isinstance(follow_up, ZeroShotFollowUp):
         return plan_zero_shot(parent, requests_of(follow_up), runs)
+    if isinstance(follow_up, AnalyzeFollowUp):
+        return [plan_analysis(parent, follow_up.analyze, follow_up.files, runs, follow_up.sequences)]
     tasks = tasks_of(follow_up, recipe_of(parent))
     seeds = list(dict.fromkeys(follow_up.seeds))
     plans = plan_finetuning(parent, tasks, seeds, follow_up.all_settings, runs, follow_up.grid)

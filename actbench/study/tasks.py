@@ -73,6 +73,7 @@ def _pretrain(task: Task, recipe: Recipe, runs: Path) -> None:
 
 
 def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
+    from actbench.evaluation.analyses import AnalysisPlan, analyze
     from actbench.evaluation.perplexity import evaluate
     from actbench.evaluation.transfer import evaluate_transfer
     from actbench.evaluation.zero_shot import zero_shot
@@ -92,6 +93,8 @@ def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
     for planned in plans:
         if isinstance(planned, EvaluationPlan):
             evaluate(planned, _silent)
+        elif isinstance(planned, AnalysisPlan):
+            analyze(planned, _silent)
     if isinstance(follow_up, FinetuneFollowUp) and follow_up.transfer:
         for planned in plans_of(parent, follow_up, runs):  # anew: what is now finished can be tested
             if isinstance(planned, TransferPlan) and {planned.run.id, planned.parent.id} & set(task.run_ids):

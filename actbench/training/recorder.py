@@ -15,6 +15,7 @@ from torch import Tensor
 from actbench.config.schema import Recipe
 from actbench.data.batches import Batch
 from actbench.errors import Interrupted, RunFailed
+from actbench.evaluation.weight_rank import model_ranks
 from actbench.nn.router import RouterWatch
 from actbench.store.atomic import replacing
 from actbench.store.writer import RunWriter
@@ -57,9 +58,12 @@ class Recorder(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Starts the clock, and drops rows that a resumed run is going to write again."""
-        self.world.led(lambda: self.writer.keep_metrics_until(trainer.global_step))
+        self.world.led(lambda: self.writer.keep_metrics_until(trainer.global_step or -1))
         self.stop.listen()
         self._set_progress(trainer, module)
+        assert isinstance(module, PretrainModule)
+        if trainer.global_step == 0:
+            self._log_ranks(0, module)
         self._mark = time.perf_counter()
 
     def on_before_optimizer_step(
@@ -140,6 +144,12 @@ class Recorder(pl.Callback):
         if self._coefficients is not None:
             found = self._coefficients
             self.world.led(lambda: self.writer.log(found))
+        self._log_ranks(step, module)
+
+    def _log_ranks(self, step: int, module: PretrainModule) -> None:
+        if self.recipe.logging.ranks:
+            row = {"step": step, "kind": "ranks", **self._clock(step), "slots": model_ranks(module.model)}
+            self.world.led(lambda: self.writer.log(row))
 
     def _set_row(self, step: int, name: str) -> dict[str, Any]:
         """The loss on a named set; null where it is not finite, since no set may change how a run goes on."""

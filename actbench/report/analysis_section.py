@@ -1,0 +1,59 @@
+"""What a study's analyses add to its report: for each analysis and text, a table of means over layers, and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from actbench.analysis.findings import Findings, analyses, findings
+from actbench.errors import BadInput
+from actbench.report.analysis_tables import TITLES, analysis_table
+from actbench.report.figures_analyses import plot_by_depth, plot_histograms, plot_similarity
+from actbench.report.pictures import Picture
+from actbench.report.table import Table
+from actbench.store import Run
+
+Draw = Callable[[Sequence[Findings], Path], None]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of an analysis: what its file's name ends in, what stands beneath it, and what draws it."""
+
+    ending: str
+    caption: str
+    draw: Draw
+
+
+BAND = "Several seeds: their mean, in a band from the lowest to the highest."
+FIGURES: dict[str, tuple[Figure, ...]] = {
+    "rank": (Figure("", BAND, plot_by_depth),),
+    "similarity": (
+        Figure("", "Cosine of a token's states at two depths; 0 is what the first block receives.", plot_similarity),
+        Figure("-adjacent", f"Of what each block receives and gives on. {BAND}", plot_by_depth),
+    ),
+    "activity": (
+        Figure("", BAND, plot_by_depth),
+        Figure("-histograms", "How often values of each size occur; means over seeds.", plot_histograms),
+    ),
+}
+
+
+def analysis_section(folder: Path, runs: Sequence[Run]) -> tuple[list[Table], list[Picture]]:
+    """The tables and pictures of all finished analyses among runs; what cannot be read costs its picture and table."""
+    tables, pictures = [], []
+    for number, (analysis, text, own) in enumerate(analyses(runs)):
+        name = f"analysis-{number + 1}-{analysis}"
+        title = TITLES[analysis] + (f" on {text}" if text else "")
+        try:
+            found = findings(own)
+        except BadInput as error:
+            pictures.append(Picture(f"figures/{name}.svg", title, "", problem=f"Not drawn: {error}"))
+            continue
+        tables.append(replace(analysis_table(found, by_layer=False), name=name))
+        for figure in FIGURES[analysis]:
+            file = f"figures/{name}{figure.ending}.svg"
+            figure.draw(found, folder / file)
+            pictures.append(Picture(file, title, figure.caption))
+    return tables, pictures
