@@ -165,7 +165,7 @@ def _follow_up(node: Node, follow_up: FollowUp, line: Progress, speeds: Speeds) 
     return Estimate(line.title, line.state, runs, line.done, 0, seconds, 0.0, disk, basis)
 
 
-def _transfer_seconds(plan: Plan, follow_up: FinetuneFollowUp, speeds: Speeds) -> float:
+def _transfer_seconds(plan: Plan | ImportPlan, follow_up: FinetuneFollowUp, speeds: Speeds) -> float:
     """Of one test of transfer, on average."""
     if not follow_up.transfers:
         return 0.0
@@ -174,7 +174,7 @@ def _transfer_seconds(plan: Plan, follow_up: FinetuneFollowUp, speeds: Speeds) -
     return FORWARD * tokens / _uncompiled(plan, speeds.of(plan).tokens_per_second)
 
 
-def _mean_tokens(examples: Sequence[AnyExample], settings: FinetuneSettings, plan: Plan) -> float:
+def _mean_tokens(examples: Sequence[AnyExample], settings: FinetuneSettings, plan: Plan | ImportPlan) -> float:
     longest = min(settings.length, plan.recipe.batch.length)
     return fmean(_tokens(example, settings, longest) for example in examples[:LOOKED_AT])
 

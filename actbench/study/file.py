@@ -27,7 +27,15 @@ from actbench.config.tuning import WITHOUT_COEFFICIENTS
 from actbench.data.checkpoints import open_checkpoint
 from actbench.errors import BadInput, Problem, nearest
 from actbench.evaluation.transfer_plan import transfer_name
-from actbench.study.follow_ups import HUB, KNOWN_TASKS, EvaluateFollowUp, FinetuneFollowUp, FollowUp, ZeroShotFollowUp
+from actbench.study.follow_ups import (
+    HUB,
+    KNOWN_TASKS,
+    AnalyzeFollowUp,
+    EvaluateFollowUp,
+    FinetuneFollowUp,
+    FollowUp,
+    ZeroShotFollowUp,
+)
 from actbench.training.known_model import PREFIX, base_recipe, swapped_recipe
 
 
@@ -164,7 +172,7 @@ def _follow_up_problems(source: Source, i: int, experiment: Experiment, made: Se
     """What cannot be done with the experiment's runs."""
     for j, follow_up in enumerate(experiment.follow_ups):
         key = f"experiments.{i}.follow_ups.{j}"
-        if isinstance(follow_up, EvaluateFollowUp):
+        if isinstance(follow_up, EvaluateFollowUp | AnalyzeFollowUp):
             continue
         families = {recipe.model.family for recipe in made}
         if isinstance(follow_up, ZeroShotFollowUp):

@@ -14,7 +14,7 @@ from safetensors.torch import save_file, save_model
 from torch import Tensor
 
 from actbench.config import Recipe
-from actbench.config.own_files import code_hashes, copies, naming_copies
+from actbench.config.own_files import as_recorded, code_hashes, copies
 from actbench.data.batches import Batch, fixed_batches
 from actbench.data.builtin import documents
 from actbench.data.packing import pack_texts
@@ -116,7 +116,7 @@ def _describe(planned: ImportPlan, writer: RunWriter, new: list[str]) -> None:
         {
             "kind": "pretrain",
             "origin": {**planned.origin, "new": new},
-            "recipe": naming_copies(recipe).model_dump(mode="json"),
+            "recipe": as_recorded(recipe).model_dump(mode="json"),
             "code": code_hashes(recipe),
             "data": {"hash": planned.data_hash, "vocabulary_size": planned.vocab_size},
             "model": planned.model,
@@ -152,7 +152,7 @@ def _tell(planned: ImportPlan, new: list[str], swap: dict[str, float] | None, sa
 def _save(planned: ImportPlan, writer: RunWriter, model: Bert, batch: Batch) -> None:
     with replacing(writer.folder / "model.safetensors") as temporary:
         save_model(model, str(temporary))
-    recorded = naming_copies(planned.recipe)
+    recorded = as_recorded(planned.recipe)
     write_json(writer.folder / "activations.json", describe(model, recorded.model, coefficients(model)))
     with replacing(writer.folder / "activation_inputs.safetensors") as temporary:
         save_file(sample_inputs(model, batch, nullcontext()), str(temporary))
