@@ -11,6 +11,7 @@ import pytest
 from nli_files import mnli
 
 from actbench.analysis.cohorts import cohorts
+from actbench.analysis.compare import asked, differing
 from actbench.analysis.comparisons import compare
 from actbench.analysis.over_tasks import over_tasks
 from actbench.analysis.task_numbers import how_counted, mean_over_tasks, task_number
@@ -141,6 +142,7 @@ def test_a_run_recorded_before_the_keys_came_is_of_the_same_cohort(tmp_path: Pat
         for parent, settings in zip(parents, ({}, now), strict=True)
     ]
     assert "protocol" not in tuned[0].info["finetune"] and "protocol" in tuned[1].info["finetune"]
+    assert not [one.key for one in differing(asked(tuned[0]), asked(tuned[1])) if one.key.startswith("finetune.")]
     (cohort,) = cohorts(tuned)
     assert len(cohort.variants) == 2 and cohort.name == "bert-nano"
 

@@ -204,11 +204,15 @@ def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def finetune_settings(run: Run) -> dict[str, Any]:
-    """How a run, or the run that it tests, was fine-tuned: what its record lacks was at its default then."""
+    """How a run, or the run that it tests, was fine-tuned, but for what decides no result.
+
+    What its record lacks was at its default then.
+    """
     if "finetune" not in run.info:
         return {}
     section = SquadSettings if run.info.get("task", {}).get("kind") == "spans" else FinetuneSettings
-    return {**section().model_dump(mode="json"), **run.info["finetune"]}
+    said = {**section().model_dump(mode="json"), **run.info["finetune"]}
+    return {key: value for key, value in said.items() if key != "keep_weights"}
 
 
 def data_hash(run: Run) -> str | None:
