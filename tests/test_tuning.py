@@ -249,7 +249,12 @@ def test_the_points_of_a_grid_train_side_by_side(
 ) -> None:
     sizes: list[int] = []
     train = training._train
-    monkeypatch.setattr(training, "_train", lambda members: sizes.append(len(members)) or train(members))
+
+    def counted(members: list[Member]) -> None:
+        sizes.append(len(members))
+        train(members)
+
+    monkeypatch.setattr(training, "_train", counted)
     grid = FinetuneGrid(lr=(1e-4, 5e-3), weight_decay=(0.0, 0.1))
     runs = list(training.finetune(plans(parents["gelu"], tmp_path, grid=grid)[::SEEDS], quiet))
     assert sizes == [4] and len({json.dumps(run.metrics()[0]) for run in runs}) == 4

@@ -91,7 +91,8 @@ def _values(run: Run, axes: Sequence[str]) -> dict[str, float | None]:
 def _selection(runs: Sequence[Run]) -> float:
     """The mean over seeds, of each the newest run; minus infinity where one has no score."""
     newest = {run.info["finetune_seed"]: run.summary.get("selection") for run in runs}
-    return -math.inf if None in newest.values() else fmean(newest.values())
+    scores = [score for score in newest.values() if score is not None]
+    return fmean(scores) if len(scores) == len(newest) else -math.inf
 
 
 def _rank(point: Point) -> tuple[Any, ...]:
