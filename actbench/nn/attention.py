@@ -70,7 +70,7 @@ class Attention(nn.Module):
         """(B, T, D + 2 K) -> queries (B, H, M, C), and keys and values, each (B, H, T, C)."""
         q, k, v = qkv.split(self.widths, dim=-1)
         if self.query_norm is not None and self.key_norm is not None:
-            q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
+            q, k = self.query_norm(q.float()).to(v.dtype), self.key_norm(k.float()).to(v.dtype)
         q, k, v = (y.unflatten(-1, (-1, self.widths[0] // self.n_heads)) for y in (q, k, v))
         q, k, v = (y.transpose(1, 2) for y in (q if at is None else pick(q, at), k, v))
         if self.rotary is not None:
