@@ -281,7 +281,8 @@ class Recipe(Section):
         tokenizer and the activation's code stand for what they lead to. Activations and how they learn are given slot
         by slot, however the recipe says it.
         """
-        without = {"name": True, "logging": True, "corpus": {"files"}, "tokenizer": {"file"}, "hardware": set(SPREAD)}
+        paths = {"corpus": {"files"}, "tokenizer": {"file"}}
+        without: dict[str, Any] = {"name": True, "logging": True, "hardware": set(SPREAD), **paths}
         data = self.model_dump(mode="json", exclude_defaults=True, exclude=without)
         if not data.get("hardware"):
             data.pop("hardware", None)
