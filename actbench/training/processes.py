@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -79,7 +79,7 @@ def _start_server() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
-def _watch(ranks: list[BaseProcess], stopped: Callable[[], bool]) -> list[BaseProcess]:
+def _watch(ranks: Sequence[BaseProcess], stopped: Callable[[], bool]) -> list[BaseProcess]:
     """Waits for all to end. Those that did not end well, the first of them first."""
     ended: list[BaseProcess] = []
     told, deadline = False, float("inf")

@@ -53,7 +53,7 @@ class World:
             result, code = self._told(None)
             if code:
                 raise SystemExit(code)
-            return result  # type: ignore[no-any-return]
+            return result
         try:
             result = work()
         except BaseException as error:
@@ -94,7 +94,7 @@ class World:
             return list(numbers)
         exact = torch.tensor(numbers, dtype=torch.float64)
         dist.all_reduce(exact, how, group=self.group)
-        return exact.tolist()  # type: ignore[no-any-return]
+        return exact.tolist()
 
     def _told(self, said: Any) -> Any:
         box = [said]
