@@ -32,6 +32,9 @@ def test_a_text_is_measured_once(trained, corpus_file, tmp_path):
     summary = first.summary
     assert summary["perplexity"] == pytest.approx(math.exp(summary["loss"]))
     assert summary["headline"] == {"metric": "perplexity", "value": summary["perplexity"]}
+    words = sum(len(json.loads(line)["text"].split()) for line in text.read_text().splitlines())
+    by_word = math.exp(summary["loss"] * summary["text_tokens"] / words)
+    assert summary["word_perplexity"] == pytest.approx(by_word)
     assert summary["bits_per_byte"] > 0 and not first.damaged_files()
     written = (first.folder / "manifest.json").stat().st_mtime_ns
     text.rename(tmp_path / "moved.jsonl")

@@ -139,17 +139,20 @@ def test_a_name_that_is_not_here_is_looked_up_in_the_harness(
     near = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(file)}, "cache_dir": str(tmp_path)}}
     (folder / "near.yaml").write_text(yaml.safe_dump({"task": "near_by", **near, **settings}))
     (folder / "far.yaml").write_text(yaml.safe_dump({"task": "far_off", "dataset_path": "nobody/nothing", **settings}))
-    monkeypatch.setattr(harness, "TaskManager", lambda: TaskManager(include_defaults=False, include_path=folder))
-    asked = find_tasks(["near_by", "far_off", "near"], tmp_path / "tasks", 3)
+    known = TaskManager(include_defaults=False, include_path=folder)
+    monkeypatch.setattr(harness, "manager", lambda: known)
+    with pytest.raises(BadInput, match="did you mean 'near_by'"):
+        find_tasks(["near_bye"], None, None)
+    with pytest.raises(BadInput, match="lm_eval ls tasks"):
+        find_tasks(["quite_another"], None, None)
+    asked = find_tasks(["near_by", "far_off"], tmp_path / "tasks", 3)
     assert all(isinstance(task, HarnessTask) and task.limit == 3 for task in asked)
-    near_by, far_off, near_name = plan_zero_shot(decoder, asked, tmp_path / "runs")
+    near_by, far_off = plan_zero_shot(decoder, asked, tmp_path / "runs")
     (run,) = zero_shot([near_by], print)
     assert run.summary["items"] == 3 and run.info["data"]["subset"] is True and run.info["data"]["of"] == 12
     assert run.summary["standard_errors"]["acc"] == pytest.approx(standard_error_of(run.summary["scores"]["acc"], 3))
     with pytest.raises(BadInput, match=r"far_off: the task's data set cannot be had.*needs a network"):
         list(zero_shot([far_off], print))
-    with pytest.raises(BadInput, match="did you mean 'near_by'"):
-        list(zero_shot([near_name], print))
     assert [found.id for found in list_runs(tmp_path / "runs")] == [run.id]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from actbench.data.blimp import load_blimp
 from actbench.data.requests import Item, Request, RequestTask, load_requests
-from actbench.errors import RunFailed
+from actbench.errors import BadInput, RunFailed
 from actbench.evaluation.scoring import Encoded, Score, Scorer, windows_of
 from actbench.evaluation.zero_shot import score_items
 from actbench.evaluation.zero_shot_metrics import results
@@ -91,6 +91,12 @@ def test_equal_inputs_share_a_row(decoder: Run, monkeypatch: pytest.MonkeyPatch)
     together = scorer.score_tokens([one, other, longer])
     assert rows == [(5, 6, 7)]
     assert together == [scorer.score_tokens([request])[0] for request in (one, other, longer)]
+
+
+def test_a_tokenizer_without_an_end_of_text_is_refused(decoder: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actbench.evaluation.scoring.END_OF_TEXT", "[END]")
+    with pytest.raises(BadInput, match="byte_bpe"):
+        Scorer(decoder, 1)
 
 
 def test_a_likelihood_that_is_not_a_number_fails(decoder: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from actbench.data.tokenizer import END_OF_TEXT
 from actbench.errors import BadInput, Problem, RunFailed, nearest
 from actbench.evaluation.scoring import Encoded, Scorer
-from actbench.evaluation.zero_shot_plan import HarnessTask
+from actbench.evaluation.zero_shot_plan import LOCAL, HarnessTask
 from actbench.store import Run, identity_hash
 
 SHARES = ("acc", "acc_norm", "exact_match", "f1", "mcc")  # what may head a task, the first that it measures
@@ -86,18 +87,28 @@ class ActbenchLM(TemplateLM):
         return self.scorer.generate([context], until, settings["max_gen_toks"])[0]
 
 
+@cache
+def manager() -> TaskManager:
+    """The harness' own tasks, found among its files, which takes seconds."""
+    return TaskManager()
+
+
+def check_name(name: str) -> None:
+    """Raises BadInput for a task that the harness does not have, with the nearest."""
+    known = manager().all_tasks
+    if name not in known:
+        hint = nearest(name, [*LOCAL, *known])  # where none is near, it names them all: there are thousands
+        hint = hint if hint.startswith("did") else f"here: {', '.join(LOCAL)}; in the harness: lm_eval ls tasks"
+        raise BadInput(Problem(f"unknown task '{name}', to lm-evaluation-harness too", "--tasks", hint=hint))
+
+
 def measure(task: HarnessTask, scorer: Scorer) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """What came out, what the task is, and what its data is, as JSON data.
 
-    Raises BadInput for a task that is not in the harness or whose data set cannot be had, RunFailed for one that
-    measures no share of right answers.
+    Raises BadInput for a task whose data set cannot be had, RunFailed for one that measures no share of right answers.
     """
-    manager = TaskManager()
-    if task.name not in manager.all_tasks:
-        message = f"lm-evaluation-harness {task.version} has no task '{task.name}'"
-        raise BadInput(Problem(message, "--tasks", hint=nearest(task.name, manager.all_tasks)))
     try:
-        loaded = manager.load([task.name])
+        loaded = manager().load([task.name])
     except Exception as error:  # every data set's loader raises its own
         message = f"the task's data set cannot be had: {type(error).__name__}: {str(error).splitlines()[0]}"
         hint = "lm-evaluation-harness reads it from the Hugging Face hub, which needs a network"

@@ -96,6 +96,9 @@ def _find(name: str, data: Path | None, limit: int | None) -> RequestTask | Harn
     if find_spec("lm_eval") is None:
         hint = f"{nearest(name, LOCAL)}; other tasks come with lm-evaluation-harness: pip install 'actbench[eval]'"
         raise BadInput(Problem(f"unknown task '{name}'", "--tasks", hint=hint))
+    from actbench.evaluation.harness import check_name
+
+    check_name(name)
     return HarnessTask(name, limit, version("lm_eval"))
 
 
