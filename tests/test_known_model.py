@@ -17,6 +17,7 @@ from hub_stand_in import COMMIT, HubStandIn, client_environment
 from safetensors.torch import load_file
 from studies import carry_out, planned
 
+from actbench.activations import create
 from actbench.errors import BadInput
 from actbench.evaluation.load import load
 from actbench.nn.bert import Bert
@@ -24,7 +25,7 @@ from actbench.store import Run, find_run
 from actbench.study.estimate import estimate
 from actbench.study.status import status
 from actbench.training.import_model import TOLERANCE, import_model
-from actbench.training.known_model import known_recipe, plan_import
+from actbench.training.known_model import LIKE_GELU, known_recipe, plan_import
 
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
 RAF = "model.activation.name=raf"
@@ -163,7 +164,11 @@ def test_a_fitted_raf_hardly_moves_the_logits(folder: Path) -> None:
     run, own = take(folder, RAF), model_of(take(folder))
     swap = run.summary["swap"]
     assert 0 < swap["relative"] < TOLERANCE == 0.02 and swap["same_top"] > 0.95
-    assert run.info["recipe"]["model"]["activation"] == {"name": "raf", "init": "gelu", "range": [-8.0, 8.0]}
+    activation = run.info["recipe"]["model"]["activation"]
+    assert activation == {"name": "raf", "init": "gelu", "range": [-6.0, 6.0]}
+    x = torch.linspace(-10, 10, 2001)
+    error = (create("raf", **LIKE_GELU)(x) - torch.nn.functional.gelu(x)).abs()
+    assert error[x.abs() <= 6].max() < 0.0035 and error.max() < 0.05
     tokens = torch.randint(len(WORDS), (4, LENGTH), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         before, after = own.logits(tokens), model_of(run).logits(tokens)
