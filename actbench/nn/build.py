@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import nn
 
 from actbench.activations import Activation
@@ -55,8 +57,8 @@ def _slots(model: nn.Module) -> dict[str, tuple[Activation, int]]:
             continue
         slot = name.removeprefix("encoder.").removesuffix(".feed_forward")
         if isinstance(module.activation, EachExpertsOwn):
-            experts = enumerate(module.activation.experts)
-            slots |= {expert_slot(slot, number): (activation, module.width) for number, activation in experts}
+            for number, activation in enumerate(module.activation.experts):
+                slots[expert_slot(slot, number)] = (cast(Activation, activation), module.width)
         else:
             slots[slot] = (module.activation, module.width)
     return slots

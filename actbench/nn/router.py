@@ -52,7 +52,7 @@ class Router(nn.Linear):
         self.top_k, self.normalize = moe.top_k, moe.normalize_top_k
         self.loss_weights = (moe.load_balance, moe.router_z)
 
-    def forward(self, x: Tensor) -> Routing:
+    def forward(self, x: Tensor) -> Routing:  # type: ignore[override]  # a linear layer in its weights alone
         """(N, D) -> the decision."""
         with torch.autocast(x.device.type, enabled=False):
             logits = F.linear(x.float(), self.weight)

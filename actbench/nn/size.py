@@ -23,11 +23,11 @@ from actbench.nn.width import (
 
 
 class Blocks(NamedTuple):
-    """Feed-forward blocks that are alike: their activation, their width, and how many there are."""
+    """Feed-forward blocks that are alike: their activation, their width, and in how many layers they are."""
 
     spec: ActivationSpec
     width: int
-    count: int
+    layers: int
 
 
 def size(config: BertSection | GptSection, vocab_size: int, length: int) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def size(config: BertSection | GptSection, vocab_size: int, length: int) -> dict
 def count_parameters(config: BertSection | GptSection, vocab_size: int, length: int, *, active: bool = False) -> int:
     """All parameters; of experts, if `active`, only as many as one token meets."""
     total = _growing(config, vocab_size, length) + _apart(config) + config.n_layers * _attention(config)
-    for spec, width, count in _blocks(config):
+    for spec, width, layers in _blocks(config):
         block = matrix_weights(config, spec, width, active=active) + biases(config, spec, width)
-        total += count * (block + coefficients(config, spec, width, active=active))
+        total += layers * (block + coefficients(config, spec, width, active=active))
     return total
 
 
@@ -109,7 +109,7 @@ def _norm(config: BertSection | GptSection) -> int:
 
 
 def _activation_parameters(config: BertSection | GptSection) -> int:
-    of_blocks = sum(count * coefficients(config, spec, width) for spec, width, count in _blocks(config))
+    of_blocks = sum(layers * coefficients(config, spec, width) for spec, width, layers in _blocks(config))
     pooler = placement(config).get(POOLER)
     return of_blocks + (coefficients(config, pooler, config.d_model) if pooler else 0)
 
@@ -121,7 +121,7 @@ def _flops_per_token(config: BertSection | GptSection, vocab_size: int, length: 
     work at masked positions only; its pooler has no part in pre-training.
     """
     D, (qkv, output) = config.d_model, _attention_weights(config)
-    inner = sum(count * matrix_weights(config, spec, width, active=True) for spec, width, count in _blocks(config))
+    inner = sum(layers * matrix_weights(config, spec, width, active=True) for spec, width, layers in _blocks(config))
     if not isinstance(config, BertSection):
         layers = config.n_layers * (12.0 * length * D + 6.0 * (qkv + output))
         return layers + 6.0 * (inner + vocab_size * D)
@@ -134,7 +134,7 @@ def _flops_per_token(config: BertSection | GptSection, vocab_size: int, length: 
 
 def _ffn_flops(config: BertSection | GptSection) -> float:
     """Of all feed-forward blocks for a token, forward, their activations' own included."""
-    return sum(count * flops(config, spec, width) for spec, width, count in _blocks(config))
+    return sum(layers * flops(config, spec, width) for spec, width, layers in _blocks(config))
 
 
 def _blocks(config: BertSection | GptSection) -> Iterator[Blocks]:

@@ -145,6 +145,7 @@ def _without_activations(model: dict[str, Any]) -> dict[str, Any]:
 
 def _said(model: dict[str, Any]) -> dict[str, Any]:
     """A model's section without what is the default: an older run's lacks keys that are known now."""
-    kind = {"bert": BertSection, "gpt": GptSection}.get(model.get("family", ""))
+    kinds: dict[str, type[BertSection] | type[GptSection]] = {"bert": BertSection, "gpt": GptSection}
+    kind = kinds.get(model.get("family", ""))
     fields = kind.model_fields if kind else {}
     return {key: value for key, value in model.items() if key not in fields or fields[key].default != value}
