@@ -88,6 +88,10 @@ def test_the_commands_of_the_page_work(actbench, tiny_recipe, tmp_path: Path) ->
         *("rank", "similarity", "coefficients", "activity", "approximation")
     }  # fmt: skip
     for words in found:
+        if words[2] == "activity":
+            assert "dead units" in actbench(*words[1:], check=0).stdout
+            assert "<svg" in (tmp_path / "activity-histograms.svg").read_text()
+            continue
         machine = [] if words[1] == "plot" else ["--json"]
         facts = json.loads(actbench(*words[1:], *machine, check=0).stdout or "{}")
         for file in facts.get("output", []):
@@ -96,7 +100,6 @@ def test_the_commands_of_the_page_work(actbench, tiny_recipe, tmp_path: Path) ->
             assert facts["output"] == ["rank.svg", "rank-training.svg"]
             assert {row["step"] for row in facts["training"]} == {0, 5, 10, 12}
             assert "effective_rank" in (tmp_path / "rank.csv").read_text()
-    assert "dead units" in actbench(*found[-3][1:], check=0).stdout
 
 
 def test_what_cannot_be_analysed(actbench, tmp_path: Path) -> None:

@@ -84,11 +84,13 @@ def test_units_that_never_act_are_dead_and_others_are_not(activation: str) -> No
         second.up.weight[:5].zero_()
         second.up.bias[:5] = 1e-6  # always on, with next to no output
         second.down.weight[:, 5] = 0.0  # no gradient, but an output
+        second.up.weight[6].zero_()
+        second.up.bias[6] = 0.0  # no output; a gradient where the function is smooth
     slots = activity(model, batches())["slots"]
     assert slots["layers.0"]["dead_share"] == 7 / 40
     assert slots["layers.0"]["weak_share"] == 7 / 40, "what is dead is weak"
-    assert slots["layers.1"]["dead_share"] == 0
-    assert slots["layers.1"]["weak_share"] == 5 / 40
+    assert slots["layers.1"]["dead_share"] == (1 / 40 if activation == "relu" else 0)
+    assert slots["layers.1"]["weak_share"] == 6 / 40
     assert slots["layers.0"]["rows"] == 2 * 4 * LENGTH and slots["layers.0"]["units"] == 40
     assert slots["layers.0"]["zero_share"] >= 7 / 40
 

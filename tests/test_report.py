@@ -347,7 +347,7 @@ def test_the_same_runs_give_the_same_report(tmp_path: Path, reported: Path) -> N
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=environment)
     files = sorted(path.relative_to(reported) for path in reported.rglob("*") if path.is_file())
-    assert len(files) == 7 + 2 * 10  # page, Markdown, tables, four figures; each table twice
+    assert len(files) == 7 + 2 * 11  # page, Markdown, tables, four figures; each table twice
     for file in files:
         assert (tmp_path / "again" / file).read_bytes() == (reported / file).read_bytes(), file
 

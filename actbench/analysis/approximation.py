@@ -6,6 +6,7 @@ units allow. Errors are measured between the points that were fitted.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -148,6 +149,17 @@ def points(dimensions: int, along: int) -> Tensor:
     return torch.cartesian_prod(*[line] * dimensions).view(-1, dimensions)
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """torch works on one thread in the body: matrices this small are not worth a second one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _kept(
     target: str, activation: str, size: int, seeds: Sequence[int], folder: Path, say: Callable[[str], None]
 ) -> Fit:
@@ -159,7 +171,8 @@ def _kept(
     if not path.exists():
         say(f"fitting {activation} to {target}, {size} parameters")
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**identity, **_fit(target, activation, size, seeds)})
+        with one_thread():
+            write_json(path, {**identity, **_fit(target, activation, size, seeds)})
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         errors = [dict(zip(seeds, data[key], strict=True)) for key in ("rms", "largest")]

@@ -15,7 +15,7 @@ from torch.func import functional_call, grad, vmap
 
 from actbench.activations import Activation, create, get
 
-STEPS = 300
+STEPS = 200
 PATIENCE, GAIN = 40, 1e-4  # ends where no seed's loss has fallen by this share within so many steps
 DAMPING, EASED, RAISED = 1e-2, 1 / 3, 4.0
 
