@@ -8,20 +8,24 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
 import torch
-from forked import Forked
+from forked import PRELOADED, SERVER, Forked
 from studies import planned
-from test_pretrain import results, rows_of, the_run, wait_for_step, words
+from test_pretrain import results, rows_of, the_run, words
 
 from actbench.config import load_recipe
 from actbench.errors import BadInput, Interrupted, RunFailed
 from actbench.evaluation.likelihood import _dealt
+from actbench.store import Run
 from actbench.study.launchers import local
 from actbench.study.tasks import Task
 from actbench.training import processes
+from actbench.training.plan import plan
+from actbench.training.pretrain import pretrain
 
 pytestmark = pytest.mark.xdist_group("both cores")
 
@@ -57,32 +61,48 @@ def numbers(folder, kind):
     return [row["loss"] for row in rows_of(folder) if row["kind"] == kind]
 
 
+def train(recipe, runs, resume=False):
+    """In processes of this one's own: they are forked from the server that forks commands, so they have all imports."""
+    SERVER.set_forkserver_preload(PRELOADED)
+    return pretrain(plan(load_recipe(recipe), runs, print), resume=resume, say=print)
+
+
+def stop_at_step(step, runs):
+    """Sends this process SIGTERM once the run has logged the step."""
+    end = time.monotonic() + 200
+    while time.monotonic() < end:
+        for checkpoint in runs.glob("*/checkpoints/last.ckpt"):
+            if Run(checkpoint.parents[1]).metrics()[-1]["step"] >= step:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+        time.sleep(0.01)
+
+
 @pytest.mark.timeout(600)  # on a busy machine every exchange waits for both processes to be scheduled
 def test_two_processes_train_as_one_does_and_go_on_with_the_same_bits(actbench, spread, tmp_path):
     one, whole, stopped = (tmp_path / name for name in ("one", "whole", "stopped"))
     alone = ["--set", "hardware.strategy=single", "--set", "hardware.devices=1"]
     actbench("pretrain", "-r", spread, *alone, "--runs", one, check=0)
-    summary = json.loads(actbench("pretrain", "-r", spread, "--runs", whole, "--json", check=0).stdout)
-    assert the_run(one).name == the_run(whole).name, "how a run is spread is no part of its identity"
+    run = train(spread, whole)
+    assert the_run(one).name == run.id, "how a run is spread is no part of its identity"
     for kind in ("train", "validation"):
-        expected, found = numbers(the_run(one), kind), numbers(the_run(whole), kind)
+        expected, found = numbers(the_run(one), kind), numbers(run.folder, kind)
         assert len(expected) > 2
         assert found == pytest.approx(expected, rel=1e-6, abs=0), kind
-    assert summary["steps"] == STEPS
-    recorded = json.loads((the_run(whole) / "run.json").read_text())["hardware"]
-    assert (recorded["devices"], recorded["threads"]) == (2, 1)
+    assert run.summary["steps"] == STEPS
+    assert run.info["hardware"]["devices"] == 2
 
-    process = Forked(words(spread, stopped), tmp_path)
-    wait_for_step(process, stopped, 21)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.wait() == 143 and "--resume" in errors
+    former = signal.signal(signal.SIGTERM, lambda *_: None)
+    threading.Thread(target=stop_at_step, args=(21, stopped), daemon=True).start()
+    with pytest.raises(Interrupted, match="--resume") as interrupted:
+        train(spread, stopped)
+    signal.signal(signal.SIGTERM, former)
+    assert interrupted.value.exit_code == 143
     checkpoint = torch.load(the_run(stopped) / "checkpoints" / "last.ckpt", weights_only=True)
     assert 20 < checkpoint["global_step"] < STEPS
     refused = actbench("pretrain", "-r", spread, *alone, "--runs", stopped, "--resume", check=2)
     assert "hardware.strategy" in refused.stderr
-    actbench("pretrain", "-r", spread, "--runs", stopped, "--resume", check=0)
-    assert results(the_run(stopped)) == results(the_run(whole))
+    assert results(train(spread, stopped, resume=True).folder) == results(run.folder)
 
 
 def free_port():

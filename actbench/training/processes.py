@@ -80,12 +80,12 @@ def _start_server() -> None:
 
 
 def _watch(ranks: Sequence[BaseProcess], stopped: Callable[[], bool]) -> list[BaseProcess]:
-    """Waits for all to end. Those that did not end well, the first of them first."""
+    """Waits for all to end. Those that did not end well, in their order, but not those that were made to end."""
     ended: list[BaseProcess] = []
     told, deadline = False, float("inf")
     while alive := [process for process in ranks if process.exitcode is None]:
         wait([process.sentinel for process in alive], timeout=LOOK_S)
-        ended += [process for process in alive if process.exitcode]
+        ended += [process for process in alive if process.exitcode and not (told and process.exitcode < 0)]
         if (ended or stopped()) and not told:
             told = True
             for process in alive:
