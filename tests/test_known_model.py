@@ -18,10 +18,12 @@ from safetensors.torch import load_file
 from studies import carry_out, planned
 
 from actbench.activations import create
+from actbench.analysis.compare import compare
 from actbench.errors import BadInput
 from actbench.evaluation.load import load
 from actbench.nn.bert import Bert
 from actbench.store import Run, find_run
+from actbench.store.index import records
 from actbench.study.estimate import estimate
 from actbench.study.status import status
 from actbench.training.import_model import TOLERANCE, import_model
@@ -224,9 +226,11 @@ def test_it_is_fine_tuned_measured_listed_and_drawn(actbench: Any, folder: Path,
     actbench(*tune, "--train-size", 20, "--set", "epochs=2", "--set", "activation_lr=1e-2", check=0)
     assert len(list((tmp_path / "runs").glob("*probe_swap*"))) == 1, "nothing is trained twice"
     plain = json.loads(actbench("runs", "import-hf", folder, "--json", check=0).stdout)["run"]
-    assert "raf" in actbench("runs", "compare", plain, parent, check=0).stdout
-    for command in (("list",), ("list", "--sort", "loss", "--json"), ("show", parent, "--verify")):
-        assert parent in actbench("runs", *command, check=0).stdout
+    compared = compare(*(find_run(name, tmp_path / "runs") for name in (plain, parent)))
+    assert compared.pair and "model.activation.name" in [one.key for one in compared.recipe]
+    listed, damaged = records(tmp_path / "runs")
+    assert {(one.id, one.value("kind"), one.value("loss")) for one in listed} >= {(parent, "pretrain", None)}
+    assert damaged == {} and parent in actbench("runs", "show", parent, "--verify", check=0).stdout
     text = tmp_path / "text.txt"
     text.write_text("the house of the wind is in the river and the stone " * 60)
     assert "--corpus" in actbench("eval", "perplexity", parent, check=2).stderr

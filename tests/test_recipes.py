@@ -9,7 +9,7 @@ import pytest
 
 from actbench.config import Recipe, dump, load_recipe
 from actbench.store.index import flat
-from actbench.study import load_study
+from actbench.study import Changes, load_study
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 RAFT = RECIPES / "raft"
@@ -22,7 +22,7 @@ SIZES = {
     *("name", "title", "model.n_layers", "model.d_model", "model.n_heads", "model.d_ff", "schedule.warmup_fraction"),
     *("batch.sequences", "batch.length", "batch.accumulate", "budget.steps", "optimizer.lr", "tokenizer.file"),
     *("tokenizer.vocab_size", "validation.fraction", "validation.sequences", "validation.every_steps"),
-    *("checkpoint.every_steps", "seeds", "epochs", "lr"),
+    *("checkpoint.every_steps", "seeds", "epochs", "lr", "grid.activation_lr"),
 }
 
 
@@ -41,8 +41,8 @@ def test_a_shipped_recipe_loads_and_its_dump_is_the_same_recipe(path: Path, tmp_
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_shipped_study_resolves_to_runs(path: Path) -> None:
-    loaded = load_study(path)
+def test_a_shipped_study_resolves_to_runs(path: Path, tmp_path: Path) -> None:
+    loaded = load_study(path, with_tests_of_transfer(path, tmp_path))
     identities = [str(job.recipe.identity()) for job in loaded.jobs]
     assert len(set(identities)) == len(identities) > 1
 
@@ -75,6 +75,15 @@ def test_the_papers_pairs_differ_in_the_activation_alone(first: str, second: str
     assert one == other
 
 
+def with_tests_of_transfer(path: Path, folder: Path) -> Changes:
+    """The files that a protocol's tests of transfer read; what is in them, is not looked at here."""
+    if path.name != "transfer.yaml":
+        return Changes()
+    file = folder / "test"
+    file.touch()
+    return Changes(data={"snli": str(file), "triviaqa": str(file)})
+
+
 def said(recipe: Recipe) -> dict[str, object]:
     """Its dotted keys, but for the corpus, which is a size too."""
     return dict(flat(recipe.model_dump(mode="json", exclude={"corpus"})))
@@ -91,12 +100,15 @@ def test_rafts_nano_recipes_differ_from_the_papers_in_sizes_alone(name: str) -> 
 
 
 @pytest.mark.parametrize("path", [path for path in PROTOCOLS if path.parent.name == "nano"], ids=lambda path: path.name)
-def test_rafts_nano_protocols_differ_from_the_papers_in_sizes_alone(path: Path) -> None:
-    nano, paper = (load_study(RAFT / size / path.name) for size in ("nano", "paper"))
+def test_rafts_nano_protocols_differ_from_the_papers_in_sizes_alone(path: Path, tmp_path: Path) -> None:
+    changes = with_tests_of_transfer(path, tmp_path)
+    nano, paper = (load_study(RAFT / size / path.name, changes) for size in ("nano", "paper"))
     for one, other in zip(nano.study.experiments, paper.study.experiments, strict=True):
         assert one.recipe == other.recipe and one.axes["model"] == other.axes["model"]
         for ours, theirs in zip(one.follow_ups, other.follow_ups, strict=True):
             both = [dict(flat(follow_up.model_dump(mode="json"))) for follow_up in (ours, theirs)]
+            modes = [str(one.pop("settings.tune", "")).rstrip("0123456789") for one in both]
+            assert modes[0] == modes[1], "as many random biases as the model has coefficients: a size"
             found = {key.removeprefix("settings.") for key in differing(*both)}
             assert found <= SIZES, path
     for loaded, size in ((nano, "nano"), (paper, "paper")):

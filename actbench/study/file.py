@@ -69,8 +69,8 @@ class Study(Section):
 class Changes:
     """What a call says otherwise than the study file.
 
-    `recipe` ("key=value") changes every base recipe, under the axes; `data` says where the data of follow-ups is that
-    are called so, as in {"glue": "GLUE"}.
+    `recipe` ("key=value") changes every base recipe, under the axes; `data` says where the data of follow-ups and tests
+    of transfer is that are called so, as in {"glue": "GLUE", "snli": "snli_1.0_test.jsonl"}.
     """
 
     recipe: tuple[str, ...] = ()
@@ -137,11 +137,14 @@ def _with_data(source: Source, data: Mapping[str, str]) -> Source:
     known: dict[str, None] = {}
     for i, experiment in enumerate(_dicts(source.data.get("experiments"))):
         for j, follow_up in enumerate(_dicts(experiment.get("follow_ups"))):
-            name = str(follow_up.get("finetune", ""))
-            known |= {name: None} if name else {}
-            if name in data:
-                follow_up["data"] = data[name]
-                source.places[f"experiments.{i}.follow_ups.{j}.data"] = f"--data {name}={data[name]}"
+            place = f"experiments.{i}.follow_ups.{j}"
+            tests = {f"{place}.transfer.{k}": one for k, one in enumerate(_dicts(follow_up.get("transfer")))}
+            for key, section in {place: follow_up, **tests}.items():
+                name = str(section.get("finetune") or section.get("task") or "")
+                known |= {name: None} if name else {}
+                if name in data:
+                    section["data"] = data[name]
+                    source.places[f"{key}.data"] = f"--data {name}={data[name]}"
     unknown = [name for name in data if name not in known]
     if unknown:
         hint = nearest(unknown[0], list(known)) or "the study has none"
