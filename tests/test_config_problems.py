@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from recipe_text import Write, changed, line_of, problems, the_problem
+from recipe_text import GOOD, Write, changed, line_of, problems, the_problem
 
 from actbench.config import load_recipe
 from actbench.errors import BadInput
@@ -29,6 +29,17 @@ def test_an_unknown_key_is_told_with_the_nearest(write: Write, old: str, new: st
     line = line_of(text, new.splitlines()[-1])
     assert (problem.where, problem.key, problem.hint) == (f"r.yaml:{line}", key, hint)
     assert str(problem).startswith(f"r.yaml:{line}: {key}: unknown")
+
+
+def test_a_source_that_is_called_as_one_of_its_keys_hides_none(write: Write) -> None:
+    problem = the_problem(write(changed("  source: builtin", "  source: files\n  files: [a.txt]\n  text_feild: x")))
+    assert (problem.key, problem.hint) == ("corpus.text_feild", "did you mean 'corpus.text_field'?")
+    problem = the_problem(write(GOOD), "corpus={source: mixture, parts: [{source: files, files: [a], weight: 1}]}")
+    assert problem.key == "corpus.parts"
+    two = "corpus={source: mixture, parts: [{source: builtin, weight: 1}, {source: files, files: [a], weight: 0}]}"
+    assert the_problem(write(GOOD), two).key == "corpus.parts.1.weight"
+    named = the_problem(write(GOOD), "validation.sets={a: {source: files, file: x, files: [b]}}")
+    assert named.key == "validation.sets.a.file"
 
 
 def test_a_key_of_another_source_is_not_its_own_suggestion(write: Write) -> None:

@@ -134,7 +134,9 @@ def _pretraining(plan: Plan | ImportPlan, line: Progress, speeds: Speeds) -> Est
     steps = recipe.total_steps - line.done
     validations = math.ceil(steps / recipe.validation.every_steps)
     tokens = steps * recipe.tokens_per_step
-    validated = validations * min(recipe.validation.sequences, len(plan.validation)) * recipe.batch.length
+    texts = [plan.validation, *plan.sets.values()]
+    sequences = sum(min(recipe.validation.sequences, len(text)) for text in texts)
+    validated = validations * sequences * recipe.batch.length
     seconds = speed.once_seconds + (tokens + FORWARD * validated) / speed.tokens_per_second
     return Estimate(line.title, line.state, 1, 0, tokens, seconds, speed.once_seconds, size, speed.basis)
 
