@@ -22,7 +22,7 @@ from actbench.analysis.approximation import (
     slope_of,
     width_of,
 )
-from actbench.analysis.least_squares import Network, fit
+from actbench.analysis.least_squares import Network, fit, predictions
 from actbench.errors import BadInput
 
 SIZES = (16.0, 32.0, 64.0, 128.0)
@@ -36,9 +36,9 @@ def test_a_power_law_gives_its_slope() -> None:
     assert slope_of(SIZES, [7.0 * size**-2.5 for size in SIZES]) == pytest.approx(-2.5)
 
 
-def test_what_is_rounding_has_no_part_in_a_slope() -> None:
-    assert slope_of(SIZES, [size**-3.0 for size in SIZES[:3]] + [1e-15]) == pytest.approx(-3)
-    assert slope_of(SIZES, [0.1, 1e-12, 1e-13, 0.0]) is None
+def test_what_is_the_optimisers_has_no_part_in_a_slope() -> None:
+    assert slope_of(SIZES, [size**-3.0 for size in SIZES[:3]] + [9e-7]) == pytest.approx(-3)
+    assert slope_of(SIZES, [0.1, 1e-7, 1e-8, 0.0]) is None
 
 
 def test_the_interval_is_that_over_seeds() -> None:
@@ -105,14 +105,21 @@ def test_every_activation_can_be_fitted(activation: str) -> None:
             [(torch.stack([network.predict(p, row) for row in x]) - y).square().mean() for p in parameters]
         )
 
-    fitted = fit(network.predict, starts, x, y, steps=4)
+    fitted = fit(network, starts, x, y, steps=4)
     assert (losses(fitted) <= losses(starts)).all() and (losses(fitted) < losses(starts)).any()
 
 
-def test_poly_relu_is_exact_for_the_square_and_relu_is_not_below_its_bound(tmp_path: Path) -> None:
+def test_a_poly_relu_network_of_two_units_is_the_square() -> None:
+    """relu(x)^2 + relu(-x)^2 = x^2."""
+    network, x = Network("poly_relu", 2, 1), points(1, 21)
+    square = torch.tensor([1, -1, 0, 0, 1, 1, 0, 0, 1, 0, 0], dtype=torch.float64)
+    torch.testing.assert_close(predictions(network.predict)(square[None], x)[0], x[:, 0] ** 2, atol=1e-15, rtol=0)
+
+
+def test_poly_relu_comes_near_the_square_and_relu_stays_above_its_bound(tmp_path: Path) -> None:
     found = list(fits(["square"], ["poly_relu", "relu"], [14, 20], [0, 1], tmp_path, lambda _: None))
-    exact, (small, large) = found[:2], found[2:]
-    assert min(min(one.largest.values()) for one in exact) < 1e-9
+    near, (small, large) = found[:2], found[2:]
+    assert min(min(one.largest.values()) for one in near) < piecewise_bound(small.width + 1) / 1000
     for one in (small, large):
         assert min(one.largest.values()) >= piecewise_bound(one.width + 1)
         assert all(one.rms[seed] <= one.largest[seed] for seed in one.rms)

@@ -40,7 +40,9 @@ def test_one_direction_and_all_directions() -> None:
 
 
 def test_a_singular_value_counts_above_a_hundredth_of_the_largest() -> None:
-    assert matrix_ranks(torch.diag(torch.tensor([2.0, 0.0201, 0.0199])))["share_above_1_percent"] == pytest.approx(2 / 3)
+    assert matrix_ranks(torch.diag(torch.tensor([2.0, 0.0201, 0.0199])))["share_above_1_percent"] == pytest.approx(
+        2 / 3
+    )
 
 
 def test_a_matrix_of_zeros_has_no_rank() -> None:

@@ -17,7 +17,7 @@ from actbench.activations import Activation, create, get
 
 STEPS = 200
 PATIENCE, GAIN = 40, 1e-4  # ends where no seed's loss has fallen by this share within so many steps
-DAMPING, EASED, RAISED = 1e-2, 1 / 3, 4.0
+DAMPING, EASED, RAISED, RIDGE = 1e-2, 1 / 3, 4.0, 1e-12
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # (P,), (D,) -> ()
 
@@ -43,6 +43,12 @@ class Network:
     def parameters(self) -> int:
         """P."""
         return sum(prod(shape) for shape in self._shapes.values())
+
+    @property
+    def linear(self) -> slice:
+        """Where the parameters lie that the network is linear in: v and c."""
+        first = self.projections * self.width * (self.dimensions + 1)
+        return slice(first, first + self.width + 1)
 
     def start(self, seed: int) -> Tensor:
         """(P,): each unit's line or plane of zero input lies through a point drawn from [-1, 1]^D.
@@ -87,25 +93,28 @@ def predictions(predict: Predict) -> Callable[[Tensor, Tensor], Tensor]:
     return together
 
 
-def fit(predict: Predict, starts: Tensor, x: Tensor, y: Tensor, steps: int = STEPS) -> Tensor:
+def fit(network: Network, starts: Tensor, x: Tensor, y: Tensor, steps: int = STEPS) -> Tensor:
     """(S, P) starts -> (S, P) parameters with a least mean square error at the points x (N, D), y (N,).
 
     Levenberg and Marquardt's method, each seed with a damping of its own (Marquardt 1963, *An algorithm for
     least-squares estimation of nonlinear parameters*): a step is taken where it lowers the error, else damped more.
+    What the network is linear in is solved for after every step, as in variable projection (Golub & Pereyra 1973).
     """
-    value = predictions(predict)
-    slopes = vmap(vmap(grad(predict), (None, 0)), (0, None))
-    parameters, damping = starts, torch.full((len(starts),), DAMPING, dtype=starts.dtype)
+    value, slopes = predictions(network.predict), vmap(vmap(grad(network.predict), (None, 0)), (0, None))
+
+    def best_outputs(parameters: Tensor) -> Tensor:
+        features = slopes(parameters, x)[..., network.linear]  # (S, N, W + 1)
+        solved = parameters.clone()
+        solved[:, network.linear] = _least_squares(features, y.expand(len(parameters), -1), RIDGE)
+        return solved
+
+    parameters = best_outputs(starts)
+    damping = torch.full((len(starts),), DAMPING, dtype=starts.dtype)
     error = value(parameters, x) - y
     loss = error.square().mean(1)
     best, since = loss.clone(), 0
     for _ in range(steps):
-        jacobian = slopes(parameters, x)  # (S, N, P)
-        normal = jacobian.mT @ jacobian
-        scale = normal.diagonal(dim1=1, dim2=2).mean(1, keepdim=True).clamp_min(1e-30)
-        damped = normal + torch.diag_embed((damping[:, None] * scale).expand_as(parameters))
-        step, _ = torch.linalg.solve_ex(damped, (jacobian.mT @ error[..., None]))
-        tried = parameters - step[..., 0]
+        tried = best_outputs(parameters - _least_squares(slopes(parameters, x), error, damping))
         tried_error = value(tried, x) - y
         tried_loss = tried_error.square().mean(1)
         lower = tried_loss < loss  # False for nan
@@ -118,3 +127,12 @@ def fit(predict: Predict, starts: Tensor, x: Tensor, y: Tensor, steps: int = STE
         if since >= PATIENCE:
             break
     return parameters
+
+
+def _least_squares(jacobian: Tensor, target: Tensor, damping: Tensor | float) -> Tensor:
+    """(S, N, P), (S, N) -> (S, P): the damped least squares solution; damping in units of the mean squared column."""
+    normal = jacobian.mT @ jacobian
+    scale = damping * normal.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)
+    damped = normal + torch.diag_embed(scale[:, None].expand(-1, normal.shape[-1]))
+    solution, _ = torch.linalg.solve_ex(damped, jacobian.mT @ target[..., None])
+    return solution[..., 0]

@@ -15,7 +15,7 @@ from actbench.report.line_panels import Line, LinePanel, line_figure
 from actbench.report.table import Row, Table, columns
 
 SLOPE_DIGITS = 2
-BOUND = "least error of any piecewise linear function with ReLU's pieces"
+BOUND = "the best with relu's pieces"
 
 
 def plot_approximation(found: Sequence[Fit], path: Path) -> None:
@@ -72,7 +72,8 @@ def rates_table(found: Sequence[Rate]) -> Table:
         rows.append(Row(cells, values, ()))
     notes = (
         "Slope: largest error ~ parameters^slope, fitted for each seed over the sizes; mean and t-interval over seeds.",
-        f"Exact: the median largest error is at most {EXACT:g}, which is rounding; such sizes have no part in a slope.",
+        f"Exact: the median largest error is at most {EXACT:g}. What is left is the optimiser's, so errors that small "
+        "have no part in a slope.",
     )
     return Table("How fast the error falls with the parameters", heads, tuple(rows), notes, "approximation-rates")
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from actbench.report.figure_style import hide_spines, panels_per_row
@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LinePanel:
-    """Lines on one pair of axes. `counted` axes have whole numbers, `log` axes powers of ten, as in "x", "xy" or ""."""
+    """Lines on one pair of axes. `counted` axes have whole numbers, `log` axes are logarithmic, as in "x", "xy" or ""."""
 
     title: str
     x_label: str
@@ -82,7 +82,8 @@ def _draw(axes: Axes, panel: LinePanel) -> None:
         marker = "o" if panel.counted and len(line.x) <= FEW else None
         axes.plot(line.x, line.y, color=line.colour, linewidth=line.width, linestyle=line.style, marker=marker)
     if "x" in panel.log:
-        axes.set_xscale("log")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
     elif panel.counted:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     if "y" in panel.log:
