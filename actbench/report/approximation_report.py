@@ -47,7 +47,7 @@ def rates_table(found: Sequence[Rate]) -> Table:
     """A row a target and activation: the slope, and from how many parameters on the target is represented exactly."""
     heads = (
         *columns("target", "activation"),
-        *columns("seeds", "slope of log error [95 %]", "exact from parameters", numeric=True),
+        *columns("seeds", "slope of log error [95 %]", "least exact (parameters)", numeric=True),
     )
     rows = []
     for one in found:

@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LinePanel:
-    """Lines on one pair of axes. `counted` axes have whole numbers, `log` axes are logarithmic, as in "x", "xy" or ""."""
+    """Lines on one pair of axes. A `counted` x axis has whole numbers; `log` names the logarithmic ones: "xy"."""
 
     title: str
     x_label: str
