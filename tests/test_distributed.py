@@ -127,7 +127,8 @@ STARTED = {
 @pytest.mark.parametrize("starter", STARTED)
 def test_processes_that_were_started_elsewhere_find_each_other(tiny_recipe, tmp_path, monkeypatch, starter):
     """As torchrun's on one node, and as srun's on two. The first alone writes and talks; an error reaches both."""
-    recipe = tiny_recipe(hardware={"strategy": "ddp", "devices": 2 if starter == "torchrun" else 1})
+    hardware = {"strategy": "ddp", "devices": 2 if starter == "torchrun" else 1, "peak_tflops": 0.001}
+    recipe = tiny_recipe(hardware=hardware)
     nodes = ["--set", f"hardware.nodes={1 if starter == 'torchrun' else 2}", "--json"]
 
     def both(*more):
@@ -141,7 +142,9 @@ def test_processes_that_were_started_elsewhere_find_each_other(tiny_recipe, tmp_
 
     (first, told, code), (second, silent, other) = both()
     assert (code, other) == (0, 0), told + silent
-    assert json.loads(first)["steps"] == 12 and not second
+    summary, flops = json.loads(first), Run(the_run(tmp_path / "runs")).info["model"]["flops_per_token"]
+    assert summary["steps"] == 12 and not second
+    assert summary["mfu"] == pytest.approx(summary["tokens_per_second"] * flops / 2e9, abs=1e-3), "of two devices"
     assert "validation loss" in told and "loss" not in silent
 
     (the_run(tmp_path / "runs") / "manifest.json").unlink()
