@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import signal
 import threading
 from array import array
 from collections import deque
@@ -113,6 +114,7 @@ _packer: Packer
 def _begin(tokenizer: str) -> None:
     """Readies a process that tokenises; it ends when the one that started it does, however that ended."""
     global _packer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it is told too, and says what to do
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are as many as are wanted
     _packer = Packer(Tokenizer.from_str(tokenizer))
     threading.Thread(target=_end_with_parent, daemon=True).start()
