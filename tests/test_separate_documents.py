@@ -20,10 +20,10 @@ from actbench.nn.gpt import Gpt
 END, FIRST, SECOND = 0, 12, 30  # the separator, and where in a sequence it stands
 
 
-def model(layout: str, dropout: float) -> Gpt:
+def model(layout: Any, dropout: float) -> Gpt:
     section = GptSection(
         family="gpt", layout=layout, n_layers=2, d_model=32, n_heads=2, d_ff=64, dropout=dropout, init_std=0.3
-    )  # type: ignore[arg-type]
+    )
     made = build(section, 50, 64, 0)
     assert isinstance(made, Gpt)
     set_keys(made, 0, 0)
