@@ -105,6 +105,30 @@ def test_two_processes_train_as_one_does_and_go_on_with_the_same_bits(actbench, 
     assert results(train(spread, stopped, resume=True).folder) == results(run.folder)
 
 
+@pytest.mark.timeout(300)
+def test_experts_are_balanced_over_the_whole_batch(actbench, tiny_recipe, tmp_path):
+    """The load that a router's loss evens out is that of all processes, and so is what is logged."""
+    recipe = tiny_recipe(
+        "gpt",
+        model={"d_ff": None, "moe": {"experts": 4, "top_k": 2, "d_expert": 16, "load_balance": 0.5}},
+        batch={"sequences": 8, "accumulate": 2},
+        budget={"steps": 6},
+        validation={"every_steps": 3},
+        logging={"every_steps": 2},
+        hardware={"precision": "fp32", "strategy": "ddp", "devices": 2},
+    )
+    alone = ["--set", "hardware.strategy=single", "--set", "hardware.devices=1"]
+    actbench("pretrain", "-r", recipe, *alone, "--runs", tmp_path / "one", check=0)
+    run, one = train(recipe, tmp_path / "two"), Run(the_run(tmp_path / "one"))
+    for kind, keys in (
+        ("train", ("loss", "load_balance", "router_z", "grad_norm")),
+        ("validation", ("loss", "load_balance", "router_entropy", "busiest_expert", "dropped_tokens")),
+    ):
+        each = [[row for row in found.metrics() if row["kind"] == kind] for found in (one, run)]
+        expected, found = ([row[key] for row in rows for key in keys] for rows in each)
+        assert found == pytest.approx(expected, rel=1e-5) and len(expected) > len(keys)
+
+
 def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
