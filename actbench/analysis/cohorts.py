@@ -17,7 +17,7 @@ from actbench.analysis.labels import label, labels
 from actbench.config import FinetuneSettings, SquadSettings
 from actbench.config.grid import ACTIVATION_LR
 from actbench.config.placement import short_name
-from actbench.config.resolve import read_recorded_model
+from actbench.config.resolve import read_recorded
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
 
@@ -179,13 +179,12 @@ def _is_called(run: Run, name: str) -> bool:
 def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
     """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`.
 
-    What a model says by default counts as unsaid: a version that knows one more key tells no run from older ones.
+    What a recipe says by default counts as unsaid: a version that knows one more key tells no run from older ones.
     """
-    recipe = dict(run.info["recipe"])
-    for key in ("name", "seed", "hardware", "logging", "checkpoint"):
-        recipe.pop(key, None)
-    recorded = read_recorded_model(recipe["model"], str(run.folder / "run.json"))
-    model, optimizer = recorded.model_dump(mode="json", exclude_defaults=True), dict(recipe.get("optimizer", {}))
+    recorded = read_recorded(run.info["recipe"], str(run.folder / "run.json"))
+    own = {"name", "seed", "hardware", "logging", "checkpoint"}
+    recipe = recorded.model_dump(mode="json", exclude_defaults=True, exclude=own)
+    model, optimizer = recipe["model"], recipe.get("optimizer", {})
     for section in (model, optimizer):
         section.pop("activation", None)
         section.pop("activation_overrides", None)
