@@ -38,6 +38,8 @@ from actbench.study.follow_ups import (
 )
 from actbench.training.known_model import PREFIX, base_recipe, swapped_recipe
 
+ZERO_SHOT = "zero-shot"
+
 
 class Experiment(Section):
     """One base recipe, and every combination of the axes' values put into it."""
@@ -70,7 +72,7 @@ class Changes:
     """What a call says otherwise than the study file.
 
     `recipe` ("key=value") changes every base recipe, under the axes; `data` says where the data of follow-ups and tests
-    of transfer is that are called so, as in {"glue": "GLUE", "snli": "snli_1.0_test.jsonl"}.
+    of transfer is that are called so, as in {"glue": "GLUE", "zero-shot": "eval", "snli": "snli_1.0_test.jsonl"}.
     """
 
     recipe: tuple[str, ...] = ()
@@ -140,7 +142,8 @@ def _with_data(source: Source, data: Mapping[str, str]) -> Source:
             place = f"experiments.{i}.follow_ups.{j}"
             tests = {f"{place}.transfer.{k}": one for k, one in enumerate(_dicts(follow_up.get("transfer")))}
             for key, section in {place: follow_up, **tests}.items():
-                name = str(section.get("finetune") or section.get("task") or "")
+                scored = ZERO_SHOT if section.get("eval") == ZERO_SHOT else ""
+                name = str(section.get("finetune") or section.get("task") or scored)
                 known |= {name: None} if name else {}
                 if name in data:
                     section["data"] = data[name]
