@@ -23,7 +23,7 @@ StudySetOption = Annotated[
 ]
 StudyDataOption = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="NAME=DIR", help="Where the data of follow-ups is, as in glue=GLUE or zero-shot=eval."),
+    typer.Option("--data", metavar="NAME=DIR", help="Where data of follow-ups is, as in glue=GLUE or zero-shot=eval."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 WhereOption = Annotated[
