@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from actbench.activations.base import ElementwiseActivation, Sharing
-from actbench.activations.by_hand import add_product, elements, exp, powers, total
-from actbench.activations.horner import horner
+from actbench.activations.by_hand import elements, exp, powers, total
+from actbench.activations.horner import derivative, horner
 from actbench.activations.inner import inner_activation
 from actbench.activations.registry import register
 
@@ -68,17 +68,11 @@ class RBF(ElementwiseActivation):
         for middle, above, below in self._groups():
             v, up, down, bell = self._factors(x, middle)
             bell = bell * grad
-            value, slope, found = torch.zeros_like(x), torch.zeros_like(x), []
-            for gaussians, weights, steps in (
-                (powers(bell * down, down, len(below)), below, range(-1, -1 - len(below), -1)),
-                (powers(bell, up, len(above)), above, range(len(above))),
-            ):
-                for gaussian, weight, step in zip(gaussians, weights, steps, strict=True):
-                    found.append(total(gaussian))
-                    value = add_product(value, weight, gaussian)
-                    slope = add_product(slope, step * weight, gaussian)
-            by_x = by_x + slope - v * value
-            sums += [*reversed(found[: len(below)]), *found[len(below) :]]
+            by_up, by_down = horner(derivative(above), up), horner(derivative([0 * below[0], *below]), down)
+            value = horner(above, up) + down * horner(below, down)
+            by_x = by_x + bell * (up * by_up - down * by_down - v * value)
+            falling = [total(gaussian) for gaussian in powers(bell * down, down, len(below))]
+            sums += [*reversed(falling), *map(total, powers(bell, up, len(above)))]
         by_weight = torch.stack(sums) * self._heights()
         return by_x / self.spacing, *self.not_frozen(weight=by_weight)
 
