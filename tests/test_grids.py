@@ -107,6 +107,17 @@ def test_modes_and_tasks_are_chosen_for_apart(grid: Grid) -> None:
     }
 
 
+def test_a_mode_is_the_baseline_where_there_are_modes_and_else_its_activation_is(grid: Grid) -> None:
+    bitfit = grid.tune("gelu", 0.9, 0.5, tune="bitfit")
+    full = grid.tune("gelu", 0.6, 0.5)
+    pretrained = [fake_runs.pretrain(grid.root, name) for name in ("gelu", "raf")]
+    on_text, on_task = cohorts([*pretrained, full, bitfit])
+    found = on_task.called("gelu (tune=bitfit)"), on_text.called("gelu (tune=bitfit)")
+    assert [one.label for one in found if one] == ["gelu (tune=bitfit)", "gelu"]
+    assert cohorts([full])[0].called("gelu (tune=bitfit)") is None, "another mode is no stand-in"
+    assert on_text.called("gelu (approximate=none)") is None
+
+
 def test_without_a_grid_runs_that_differ_in_a_rate_stand_side_by_side(grid: Grid) -> None:
     for activation_lr in (1e-3, 1e-2):
         grid.tune("raf", 0.5, 0.5, activation_lr=activation_lr)

@@ -16,14 +16,15 @@ from actbench.analysis.grids import Choice, choose
 from actbench.analysis.labels import label, labels
 from actbench.config import FinetuneSettings, SquadSettings
 from actbench.config.grid import ACTIVATION_LR
-from actbench.config.placement import short_name
+from actbench.config.placement import named_in, short_name
 from actbench.config.resolve import read_recorded
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
 
 Place = tuple[str, str | None, str | None, bool]  # a cohort's name, task and text, and whether it is zero-shot
 
-OWN_SETTINGS = (ACTIVATION_LR, "keep_weights", "tune")  # of fine-tuning, that a cohort's runs need not share
+TUNE = "tune"  # the setting that labels name
+OWN_SETTINGS = (ACTIVATION_LR, "keep_weights", TUNE)  # of fine-tuning, that a cohort's runs need not share
 ALL = "all"
 
 ANALYSIS = "analyze"  # the kind of a run that holds findings on a model, and no result to compare
@@ -76,7 +77,8 @@ class Cohort:
     @property
     def is_pretraining(self) -> bool:
         """Whether its runs are the models' own training."""
-        return self.variants[0].first.kind == "pretrain"
+        first = self.variants[0].first
+        return first.kind == "pretrain" and not first.imported
 
     @property
     def is_import(self) -> bool:
@@ -89,17 +91,25 @@ class Cohort:
         return self.variants[0].first.info.get("measure") == "transfer"
 
     def called(self, name: str) -> Variant | None:
-        """The variant labelled `name`, or else the only one whose activation is called so."""
+        """The variant labelled `name`, or else the only one whose activation is called so.
+
+        Where nothing was fine-tuned, the label of a tuning mode means the activation that it begins with.
+        """
         exact = [variant for variant in self.variants if variant.label == name]
-        candidates = exact or [variant for variant in self.variants if _is_called(variant.first, name)]
+        candidates = exact or [variant for variant in self.variants if self._is_called(variant, name)]
         return candidates[0] if len(candidates) == 1 else None
 
     def why_none_called(self, name: str) -> str:
         """What to tell a reader when `called` finds none."""
         labels = [variant.label for variant in self.variants]
-        if any(_is_called(variant.first, name) for variant in self.variants):
+        if any(self._is_called(variant, name) for variant in self.variants):
             return f"several variants of {name}: choose one of {', '.join(labels)}"
         return f"no finished run with {name} here to compare with ({nearest(name, labels)})"
+
+    def _is_called(self, variant: Variant, name: str) -> bool:
+        untuned = "finetune" not in variant.first.info
+        asked = named_in(name) if untuned and f"{TUNE}=" in name else short_name(name)
+        return short_name(variant.first.activation) == asked
 
 
 def cohorts(runs: Iterable[Run], chosen: Sequence[str] = ()) -> list[Cohort]:
@@ -170,10 +180,6 @@ def _own_source(run: Run) -> str:
     """Tells an activation that does not ship with actbench from what its code was at another time; else empty."""
     code = run.info.get("code")
     return identity_hash(code) if code else ""
-
-
-def _is_called(run: Run, name: str) -> bool:
-    return short_name(run.activation) == short_name(name)
 
 
 def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:

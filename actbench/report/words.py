@@ -109,8 +109,10 @@ def _verdict(group: list[Comparison], family: Family) -> str:
     about = task_name(group[0]) if cohort.task else cohort.text or "Pre-training"
     if cohort.is_zero_shot:
         about = f"Zero-shot {about}"
-    if cohort.called(baseline) is None:
+    partner = cohort.called(baseline)
+    if partner is None:
         return f"{about}: {cohort.why_none_called(baseline)}."
+    baseline = partner.label
     compared = [(c.variant.label, c.difference) for c in group if c.difference is not None]
     loss = "validation loss" if cohort.is_pretraining else "loss"
     what = f"{loss} to {baseline}'s" if cohort.task is None else f"score to {baseline}'s, in points"
