@@ -104,8 +104,13 @@ def _stand_ins(runs: Sequence[Run]) -> Iterator[str]:
             f"{join(names)} {be}, not the published {what}: the scores show that fine-tuning runs, and cannot be set "
             "beside published ones. Chance is an accuracy of 50 % and a correlation of 0."
         )
-    if any(run.kind == "pretrain" and run.info["recipe"]["corpus"]["source"] == "builtin" for run in runs):
+    if any(run.kind == "pretrain" and _is_built_in(run.info["recipe"]["corpus"]) for run in runs):
         yield "The built-in corpus stands in for real text: it is documentation, of which there is little."
+
+
+def _is_built_in(corpus: dict[str, Any]) -> bool:
+    """Whether the text, or a part of a mixture's, is the built-in corpus."""
+    return any(part["source"] == "builtin" for part in corpus.get("parts", [corpus]))
 
 
 def _subsets(runs: Sequence[Run]) -> Iterator[str]:

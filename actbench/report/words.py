@@ -101,7 +101,16 @@ def _corpus(corpus: dict[str, Any]) -> str:
         return "the built-in corpus, English prose from the documentation of Python and its libraries"
     if corpus["source"] == "hub":
         return f"the data set {corpus['dataset']}"
+    if corpus["source"] == "mixture":
+        shares = _shares(corpus["parts"])
+        return f"a mixture: {join([f'{share:.3g} % {_corpus(part)}' for share, part in shares])}"
     return f"the files {join(corpus['files'])}"
+
+
+def _shares(parts: Sequence[dict[str, Any]]) -> list[tuple[float, dict[str, Any]]]:
+    """What percentage of the training tokens each part of a mixture has."""
+    total = sum(part["weight"] for part in parts)
+    return [(100 * part["weight"] / total, part) for part in parts]
 
 
 def _verdict(group: list[Comparison], family: Family) -> str:
