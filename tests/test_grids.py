@@ -234,6 +234,10 @@ def test_a_study_tunes_in_several_modes_chooses_and_repeats_nothing(study: Calla
         (probes(grid={"lr": []}), "grid.lr: no values to try"),
         (probes(grid={"lr": [-1.0]}), "grid.lr.0"),
         (probes("fixed"), "no mode 'fixed'"),
+        (
+            {**probes(grid={"lr": [1e-4]}), "settings": {"protocol": "official"}},
+            "a grid would be chosen on the set that is reported on",
+        ),
     ],
 )
 def test_a_grid_or_mode_that_means_nothing(study: Callable[..., Path], follow_up: Any, expected: str) -> None:
