@@ -96,6 +96,20 @@ def test_a_point_with_fewer_seeds_is_not_chosen_and_of_equal_ones_the_smaller_is
     assert len(choice.left) == 3
 
 
+def test_of_transfers_those_of_the_chosen_point_count(grid: Grid) -> None:
+    for activation, better in (("gelu", 1e-4), ("raf", 1e-3)):
+        for lr in (1e-3, 1e-4):
+            tuned = grid.tune(activation, 0.8 if lr == better else 0.6, 0.5, lr=lr)
+            grid.runs.append(fake_runs.transfer(grid.root, tuned, 0.7 if lr == better else 0.9))
+    (gelu, raf) = compare(grid.runs, "gelu", AXES).transfer
+    assert [c.variant.first.info["finetune"]["lr"] for c in (gelu, raf)] == [1e-4, 1e-3]
+    assert [c.value.mean for c in (gelu, raf)] == pytest.approx([70, 70])
+    assert not gelu.variant.repeats and not raf.variant.repeats
+    alone = cohorts([run for run in grid.runs if run.kind == "evaluate"], AXES)
+    assert [cohort.name for cohort in alone] == ["bert-nano (lr 0.0001)", "bert-nano (lr 0.001)"]
+    assert all(len(variant.runs) == 1 and not variant.repeats for one in alone for variant in one.variants)
+
+
 def test_modes_and_tasks_are_chosen_for_apart(grid: Grid) -> None:
     full = grid.tune("raf", 0.6, 0.5, lr=1e-4)
     grid.tune("raf", 0.5, 0.5, lr=1e-3)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, Variant, cohorts, is_zero_shot, split_finished
+from actbench.analysis.cohorts import Cohort, Variant, cohorts, is_transfer, is_zero_shot, split_finished
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.report.numbers import join, plural, signed
 from actbench.store import Run
@@ -119,7 +119,7 @@ def _subsets(runs: Sequence[Run]) -> Iterator[str]:
     if sizes:
         numbers = " to ".join(dict.fromkeys(f"{size:,}" for size in (sizes[0], sizes[-1])))
         yield f"Fine-tuning saw {numbers} training examples of a task, by choice, not all there are."
-    told = [*tuned, *(run for run in runs if run.info.get("measure") == "transfer")]
+    told = [*tuned, *(run for run in runs if is_transfer(run))]
     cut = sorted({run.info["task"]["name"] for run in told if run.info["data"].get("subset")})
     if cut:
         yield f"The data of {join(cut)} is a part of the published set: scores cannot be set beside published ones."
