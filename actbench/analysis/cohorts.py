@@ -203,7 +203,7 @@ def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
     recorded = read_recorded(run.info["recipe"], str(run.folder / "run.json"))
     own = {"name", "seed", "hardware", "logging", "checkpoint"}
     recipe = recorded.model_dump(mode="json", exclude_defaults=True, exclude=own)
-    model, optimizer = recipe["model"], recipe.get("optimizer", {})
+    model, optimizer = recipe["model"], recipe.pop("optimizer", {})
     for section in (model, optimizer):
         section.pop("activation", None)
         section.pop("activation_overrides", None)
@@ -212,7 +212,7 @@ def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
     left = {*OWN_SETTINGS, *chosen}
     return {
         "kind": run.kind,
-        "recipe": {**recipe, "model": model, "optimizer": optimizer},
+        "recipe": {**recipe, **({"optimizer": optimizer} if optimizer else {})},
         "data": data_hash(run),
         "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
         "task": _task(run),
