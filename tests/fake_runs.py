@@ -113,6 +113,31 @@ def finetune(
         )
 
 
+def transfer(root: Path, parent: Run, score: float) -> Run:
+    """A fine-tuned run's accuracy on another task's data."""
+    shared = ("recipe", "data", "model", "hardware", "environment", "finetune", "finetune_seed")
+    about = {key: parent.info[key] for key in shared}
+    name = f"{parent.info['task']['name']} to other"
+    with claim(root / f"{parent.id}-other") as writer:
+        writer.describe(
+            {
+                "kind": "evaluate",
+                "measure": "transfer",
+                "parent": parent.id,
+                **about,
+                "task": {**parent.info["task"], "name": name},
+            }
+        )
+        return writer.commit(
+            {
+                "task": name,
+                "scores": {"test": {"accuracy": score}},
+                "headline": {"metric": "accuracy", "value": score},
+                "seconds": 1.0,
+            }
+        )
+
+
 def _luck(who: str, seed: int) -> float:
     """What a seed does to everyone, and a little that it does to one alone."""
     return 0.01 * math.sin(7 * seed) + 0.004 * math.sin(len(who) * (seed + 1))

@@ -120,3 +120,13 @@ def test_finetuned_runs_are_sorted_by_task_and_settings(tmp_path: Path) -> None:
         ("sst2", 1),
         ("sst2", 2),
     ]
+
+
+def test_models_that_came_ready_are_no_pre_training(tmp_path: Path) -> None:
+    runs = [fake_runs.pretrain(tmp_path, activation) for activation in ("gelu", "raf")]
+    (trained,) = cohorts(runs)
+    assert (trained.is_pretraining, trained.is_import) == (True, False)
+    for run in runs:
+        run.info["origin"] = {"from": "hf:somewhere"}
+    (ready,) = cohorts(runs)
+    assert (ready.is_pretraining, ready.is_import) == (False, True)

@@ -96,6 +96,20 @@ def test_a_point_with_fewer_seeds_is_not_chosen_and_of_equal_ones_the_smaller_is
     assert len(choice.left) == 3
 
 
+def test_of_transfers_those_of_the_chosen_point_count(grid: Grid) -> None:
+    for activation, better in (("gelu", 1e-4), ("raf", 1e-3)):
+        for lr in (1e-3, 1e-4):
+            tuned = grid.tune(activation, 0.8 if lr == better else 0.6, 0.5, lr=lr)
+            grid.runs.append(fake_runs.transfer(grid.root, tuned, 0.7 if lr == better else 0.9))
+    (gelu, raf) = compare(grid.runs, "gelu", AXES).transfer
+    assert [c.variant.first.info["finetune"]["lr"] for c in (gelu, raf)] == [1e-4, 1e-3]
+    assert [c.value.mean for c in (gelu, raf)] == pytest.approx([70, 70])
+    assert not gelu.variant.repeats and not raf.variant.repeats
+    alone = cohorts([run for run in grid.runs if run.kind == "evaluate"], AXES)
+    assert [cohort.name for cohort in alone] == ["bert-nano (lr 0.0001)", "bert-nano (lr 0.001)"]
+    assert all(len(variant.runs) == 1 and not variant.repeats for one in alone for variant in one.variants)
+
+
 def test_modes_and_tasks_are_chosen_for_apart(grid: Grid) -> None:
     full = grid.tune("raf", 0.6, 0.5, lr=1e-4)
     grid.tune("raf", 0.5, 0.5, lr=1e-3)
@@ -105,6 +119,17 @@ def test_modes_and_tasks_are_chosen_for_apart(grid: Grid) -> None:
         "raf": [full],
         "raf (tune=bitfit)": [bitfit],
     }
+
+
+def test_a_mode_is_the_baseline_where_there_are_modes_and_else_its_activation_is(grid: Grid) -> None:
+    bitfit = grid.tune("gelu", 0.9, 0.5, tune="bitfit")
+    full = grid.tune("gelu", 0.6, 0.5)
+    pretrained = [fake_runs.pretrain(grid.root, name) for name in ("gelu", "raf")]
+    on_text, on_task = cohorts([*pretrained, full, bitfit])
+    found = on_task.called("gelu (tune=bitfit)"), on_text.called("gelu (tune=bitfit)")
+    assert [one.label for one in found if one] == ["gelu (tune=bitfit)", "gelu"]
+    assert cohorts([full])[0].called("gelu (tune=bitfit)") is None, "another mode is no stand-in"
+    assert on_text.called("gelu (approximate=none)") is None
 
 
 def test_without_a_grid_runs_that_differ_in_a_rate_stand_side_by_side(grid: Grid) -> None:
@@ -223,6 +248,10 @@ def test_a_study_tunes_in_several_modes_chooses_and_repeats_nothing(study: Calla
         (probes(grid={"lr": []}), "grid.lr: no values to try"),
         (probes(grid={"lr": [-1.0]}), "grid.lr.0"),
         (probes("fixed"), "no mode 'fixed'"),
+        (
+            {**probes(grid={"lr": [1e-4]}), "settings": {"protocol": "official"}},
+            "a grid would be chosen on the set that is reported on",
+        ),
     ],
 )
 def test_a_grid_or_mode_that_means_nothing(study: Callable[..., Path], follow_up: Any, expected: str) -> None:

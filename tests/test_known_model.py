@@ -244,6 +244,21 @@ def test_it_is_fine_tuned_measured_listed_and_drawn(actbench: Any, folder: Path,
     actbench("plot", "activations", parent, "-o", "a.svg", check=0)
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--train-size", 1_000_000), "too few for 1000000 to learn from"),
+        (("--tune", "activation"), "gelu has none"),
+        (("--protocol", "official", "--grid", "lr=1e-4,1e-3"), "chosen on the set that is reported on"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_is_taken_in(
+    actbench: Any, folder: Path, tmp_path: Path, words: tuple[Any, ...], expected: str
+) -> None:
+    done = actbench("finetune", "probes", "--from", f"hf:{folder}", "--tasks", "probe_swap", *words, check=2)
+    assert expected in done.stderr and not (tmp_path / "runs").exists()
+
+
 def test_a_study_of_a_known_model(folder: Path, tmp_path: Path) -> None:
     text = f"""
 name: known
@@ -266,7 +281,7 @@ experiments:
     assert [line.state for line in status(graph)] == ["finished"] * 4
     assert estimate(graph).seconds == 0
     file.write_text(text + "      - {eval: perplexity}\n")
-    with pytest.raises(BadInput, match="give eval: perplexity a corpus"):
+    with pytest.raises(BadInput, match="give eval perplexity a corpus"):
         planned(file)
 
 

@@ -66,6 +66,17 @@ def test_all_tokens_count_the_same_however_they_are_cut() -> None:
     torch.testing.assert_close(torch.tensor(layer_similarity(model, [together])), torch.tensor(apart))
 
 
+def test_documents_that_are_kept_apart_are_so_here() -> None:
+    model = gpt("gelu")
+    tokens = batches(1)[0]["tokens"]
+    documents = (torch.arange(LENGTH) >= 3).long().expand_as(tokens)
+    apart = {"tokens": tokens, "documents": documents}
+    assert layer_similarity(model, [{"tokens": tokens}]) != layer_similarity(model, [apart])
+    first = layer_similarity(model, [{"tokens": tokens[:, :3]}])
+    alone = layer_similarity(model, [{"tokens": tokens[:, :3], "documents": documents[:, :3]}])
+    torch.testing.assert_close(torch.tensor(first), torch.tensor(alone))
+
+
 def test_all_positions_of_a_bert_are_compared() -> None:
     section = BertSection(family="bert", n_layers=2, d_model=16, n_heads=2, d_ff=40)
     model = build(section, VOCABULARY, LENGTH, seed=0)
@@ -142,3 +153,42 @@ def test_histograms_hold_every_value(activation: str) -> None:
     assert sum(facts["fractions"]) + facts["below"] + facts["above"] == pytest.approx(1)
     assert facts["mean"] == pytest.approx(values.mean().item(), abs=1e-5)
     assert facts["sd"] == pytest.approx(values.std(correction=0).item(), rel=1e-5)
+
+
+def moe(sharing: str) -> Gpt:
+    spec = ActivationSpec(name="poly_relu")
+    experts = {"experts": 3, "top_k": 2, "d_expert": 12, "activation_sharing": sharing}
+    section = GptSection(family="gpt", n_layers=2, d_model=16, n_heads=2, moe=experts, activation=spec)
+    model = build(section, VOCABULARY, LENGTH, seed=0)
+    assert isinstance(model, Gpt)
+    return model
+
+
+def test_experts_of_their_own_are_told_as_one_layer() -> None:
+    """The same functions in every expert: what does not speak of units is as if they were one."""
+    shared, own = (activity(moe(sharing), batches())["slots"] for sharing in ("layer", "expert"))
+    assert list(shared) == list(own) == ["layers.0", "layers.1"]
+    for slot, facts in own.items():
+        assert (facts["rows"], facts["units"]) == (shared[slot]["rows"], 12) == (2 * 4 * LENGTH * 2, 12)
+        assert facts["zero_share"] == pytest.approx(shared[slot]["zero_share"])
+        for side in ("inputs", "outputs"):
+            for key, value in shared[slot][side].items():
+                assert facts[side][key] == pytest.approx(value, rel=1e-4, abs=1e-6)
+
+
+def test_a_merged_share_counts_rows() -> None:
+    """One expert's units are all dead: the layer's share of dead ones is that expert's share of the rows."""
+    model = moe("expert")
+    block = model.layers[0].feed_forward
+    rows: list[list[int]] = []
+    hook = block.activation.register_forward_hook(
+        lambda module, inputs, output: rows.append(inputs[0].diff(prepend=inputs[0].new_zeros(1)).tolist())
+    )
+    with torch.no_grad():
+        for parameter in block.activation.experts[0].parameters():
+            parameter.zero_()
+    found = activity(model, batches())["slots"]["layers.0"]
+    hook.remove()
+    first, *others = (sum(numbers) for numbers in zip(*rows, strict=True))
+    assert 0 < first < first + sum(others) == found["rows"]
+    assert found["dead_share"] == pytest.approx(first / found["rows"])

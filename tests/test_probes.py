@@ -7,12 +7,15 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from pydoc_data import topics
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from actbench.config import Recipe, load_recipe
+from actbench.data import probes
 from actbench.data.glue import TASKS as GLUE
 from actbench.data.probes import TASKS, build_probes
 from actbench.data.tasks import Example, TaskData
@@ -40,6 +43,12 @@ def invented(n_documents: int = 40, n_sentences: int = 30) -> tuple[str, ...]:
         return " ".join(words).capitalize() + "."
 
     return tuple(" ".join(sentence() for _ in range(n_sentences)) for _ in range(n_documents))
+
+
+def mixture(part: dict[str, Any]) -> dict[str, Any]:
+    """The part, and as much of a file."""
+    other = {"source": "files", "files": ["x"]}
+    return {"source": "mixture", "parts": [{**one, "weight": 1.0} for one in (other, part)]}
 
 
 def both_splits(data: TaskData) -> dict[str, list[Example]]:
@@ -218,3 +227,22 @@ def test_250_000_characters_are_enough() -> None:
     for data in build_probes(texts).values():
         assert len(data.train) >= 1500
         assert len(data.evaluation["dev"]) >= 400
+
+
+@pytest.mark.parametrize(
+    ("corpus", "fraction"),
+    [
+        ({"source": "builtin"}, 0.01),
+        ({"source": "files", "files": ["x"]}, probes.BUILT_IN_FRACTION),
+        (mixture({"source": "builtin"}), 0.01),
+        (mixture({"source": "hub", "dataset": "x"}), probes.BUILT_IN_FRACTION),
+    ],
+)
+def test_no_text_that_a_model_was_trained_on_is_asked_about(
+    monkeypatch: pytest.MonkeyPatch, tiny_recipe: Callable[..., Path], corpus: dict[str, Any], fraction: float
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(probes, "built_in_probes", asked.append)
+    recipe = load_recipe(tiny_recipe("bert", validation={"fraction": 0.01})).model_dump(mode="json")
+    probes.probes_for(Recipe.model_validate({**recipe, "corpus": corpus}))
+    assert asked == [fraction]

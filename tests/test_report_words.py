@@ -19,6 +19,7 @@ from actbench.report.loss_curves import averaged, picked
 from actbench.report.numbers import rough
 from actbench.report.palette import DARK, LIGHT, contrast, legible
 from actbench.report.provenance import hashes_table, runs_table
+from actbench.report.words import statement
 from actbench.store import Run
 
 NOISE = (0.01, -0.012, 0.008, -0.009, 0.011, -0.007)
@@ -55,11 +56,20 @@ def with_sizes(runs: list[Run]) -> list[Run]:
     return runs
 
 
+def with_mixture(runs: list[Run]) -> list[Run]:
+    """Three quarters of a file, one of the built-in corpus."""
+    parts = [{"source": "files", "files": ["own.txt"], "weight": 3.0}, {"source": "builtin", "weight": 1.0}]
+    for run in runs:
+        run.info["recipe"]["corpus"] = {"source": "mixture", "parts": parts}
+    return runs
+
+
 CASES: list[tuple[str, Any, str]] = [
     ("one seed", lambda root: pairs(root, 1), "One seed says nothing of chance"),
     ("few seeds", lambda root: pairs(root, 5), "too few to conclude from"),
     ("scale", pairs, "not the papers' results"),
     ("built-in", pairs, "built-in corpus stands in"),
+    ("built-in part", lambda root: with_mixture(pairs(root)), "built-in corpus stands in"),
     ("machines", lambda root: with_machines(pairs(root)), "differ in processor"),
     ("sizes", lambda root: with_sizes(pairs(root)), "sizes are not matched. In parameters, beside gelu: raf +50.0 %"),
     (
@@ -75,6 +85,12 @@ CASES: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("make", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_each_caveat_is_made_of_the_fact_it_is_about(tmp_path: Path, make: Any, expected: str) -> None:
     assert sum(expected in sentence for sentence in caveats(make(tmp_path), "gelu")) == 1
+
+
+def test_a_mixture_is_told_by_its_parts(tmp_path: Path) -> None:
+    assert "The text is a mixture: 75 % the files own.txt and 25 % the built-in corpus, English prose" in " ".join(
+        statement(with_mixture(pairs(tmp_path, 1)))
+    )
 
 
 def test_the_claim_is_told_in_exact_terms(tmp_path: Path) -> None:

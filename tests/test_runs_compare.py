@@ -12,6 +12,7 @@ import pytest
 from fake_runs import finetune, pretrain
 
 from actbench.analysis.compare import compare
+from actbench.config.resolve import read_recorded
 from actbench.errors import BadInput
 from actbench.report.caveats import caveats
 
@@ -27,6 +28,13 @@ def test_a_pair_differs_in_the_activation_alone(tmp_path: Path) -> None:
     assert differences["validation_loss"] == -0.25 and differences["steps"] == 0
     assert [one.key for one in found.validation] == [str(step) for step in range(20, 201, 20)]
     assert all(one.difference == pytest.approx(-0.25) for one in found.validation)
+
+
+def test_a_default_that_an_older_record_lacks_is_no_difference(tmp_path: Path) -> None:
+    older, newer = pretrain(tmp_path, "gelu"), pretrain(tmp_path, "raf")
+    newer.info["recipe"] = read_recorded(newer.info["recipe"], "").model_dump(mode="json")
+    assert newer.info["recipe"]["batch"].keys() > older.info["recipe"]["batch"].keys()
+    assert [one.key for one in compare(older, newer).recipe] == ["model.activation.name"]
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,16 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         speedups([gelu, run_with(tmp_path, "raf", 7, power_law)], "gelu")
 
 
+def test_a_model_that_came_ready_has_no_part(tmp_path: Path) -> None:
+    runs = [run_with(tmp_path, "gelu", 0, power_law), run_with(tmp_path, "raf", 0, lambda t: power_law(2 * t))]
+    ready = fake_runs.pretrain(tmp_path, "relu", 0, name="known")
+    (ready.folder / "metrics.jsonl").unlink()
+    ready.info["origin"] = {"from": "hf:somewhere"}
+    assert {one.variant.label for one in speedups([ready, *runs], "gelu")} == {"raf"}
+    with pytest.raises(BadInput, match="no finished pre-training run"):
+        speedups([ready], "relu")
+
+
 def test_the_command_writes_figure_table_and_json(actbench, tmp_path: Path) -> None:
     root = tmp_path / "runs"
     for seed in range(2):

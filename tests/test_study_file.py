@@ -78,6 +78,17 @@ def test_a_claim_about_what_is_not_run(problems, claim, expected):
     assert expected in problems(claim={"text": "A claim.", **claim})
 
 
+@pytest.mark.parametrize("baseline", ["gelu", "gelu (tune=bitfit)", "gelu (tune=random-bias:45)"])
+def test_a_baseline_may_be_a_label(study_file, tiny_recipe, baseline):
+    tiny_recipe("bert")
+    assert load_study(study_file(baseline=baseline)).study.baseline == baseline
+
+
+def test_a_baseline_that_is_not_run(problems):
+    assert "no run of experiment 1 has the baseline's activation, 'gel'" in problems(baseline="gel")
+    assert "did you mean 'gelu'?" in problems(baseline="geluu (tune=bitfit)")
+
+
 def glue_study(study_file, tiny_recipe):
     tiny_recipe("bert")
     axes = {"model.activation.name": ["gelu", "raf"], "seed": [0, 1]}

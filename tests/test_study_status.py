@@ -64,6 +64,10 @@ def test_a_plan_goes_by_what_was_measured_here(path, tmp_path, monkeypatch):
     summary = graph.nodes[0].run.summary
     assert left.seconds >= STEPS * TOKENS_A_STEP / summary["tokens_per_second"]
     elsewhere = graph.nodes[0].run.info
+    for section, key in (("batch", "separate_documents"), ("model", "head_gelu")):
+        del elsewhere["recipe"][section][key]  # as a version that did not know them recorded it
+    write_json(graph.nodes[0].run.folder / "run.json", elsewhere)
+    assert estimate(graph).parts[3].basis == "measured with another activation"
     elsewhere["environment"]["processor"] = "another"
     write_json(graph.nodes[0].run.folder / "run.json", elsewhere)
     with pytest.raises(AssertionError, match="a peak is measured"):

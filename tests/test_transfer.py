@@ -22,14 +22,17 @@ from actbench.data.glue import NLI, load_glue
 from actbench.data.squad import load_squad, read_questions
 from actbench.data.tasks import Example, Task
 from actbench.errors import BadInput
+from actbench.evaluation import transfer
 from actbench.evaluation.load import load, load_finetuned
+from actbench.evaluation.objectives import Verdict
 from actbench.evaluation.predictions import plan_predictions, write_predictions
 from actbench.evaluation.squad import score_v1, score_v2
 from actbench.evaluation.transfer import _relabelled, evaluate_transfer
-from actbench.evaluation.transfer_plan import plan_transfer, suits
+from actbench.evaluation.transfer_plan import TransferPlan, plan_transfer, suits
 from actbench.nn.bert import Bert
 from actbench.report.transfer_table import transfer_table
 from actbench.store import Run, list_runs
+from actbench.study import Graph
 from actbench.training import finetune as training
 from actbench.training import plan, pretrain
 from actbench.training.finetune_plan import plan_finetuning
@@ -237,6 +240,40 @@ def test_a_study_tests_what_it_fine_tunes(
     transfers[0].folder.rename(tmp_path / "gone")
     (task,) = [task for node in graph.nodes for task in graph.next_tasks(node, retry=False)]
     assert task.run_ids == (transfers[0].id,), "what is missing alone is done"
+    weights = Run(graph.runs / transfers[0].info["parent"]).folder / "model.safetensors"
+    kept = weights.read_bytes()
+    weights.unlink()
+    assert len(graph.finished()) == outcome.finished - 1, "a test that was made is known without the weights"
+    failed = carry_out(path).failed
+    assert list(failed) == [transfers[0].id] and "are not here" in failed[transfers[0].id]
+    weights.write_bytes(kept)
+    assert carry_out(path).failed == failed, "only a retry tries again"
+    assert carry_out(path, retry=True).failed == {}
+    one_fails_and_others_go_on(path, graph, monkeypatch)
+
+
+def one_fails_and_others_go_on(path: Path, graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fine-tuning with its two tests of transfer, of which the first cannot be made, once that is finished."""
+    tuned = [run for run in graph.finished() if run.kind == "finetune"][:2]
+    tests = [run for run in graph.finished() if run.info.get("parent") in {one.id for one in tuned}]
+    for run in (*tuned, *tests):
+        shutil.rmtree(run.folder)
+    (task,) = [task for node in graph.nodes for task in graph.next_tasks(node, retry=False)]
+    assert set(task.run_ids) == {run.id for run in tuned}, "the tests are not known yet"
+    judge, calls = transfer._judge, iter([True, False])
+
+    def broken(planned: TransferPlan, device: str) -> Verdict:
+        if next(calls):
+            raise ValueError("something new")
+        return judge(planned, device)
+
+    monkeypatch.setattr(transfer, "_judge", broken)
+    said: list[str] = []
+    outcome = carry_out(path, said=said)
+    (failed,) = outcome.failed.items()
+    assert failed == (tests[0].id, "something new")
+    assert Run(tests[1].folder).manifest is not None, "the other one was made"
+    assert any("2 runs finished; 1 of 2 transfers failed" in line for line in said), said
 
 
 @pytest.mark.parametrize(

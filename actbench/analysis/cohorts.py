@@ -16,14 +16,15 @@ from actbench.analysis.grids import Choice, choose
 from actbench.analysis.labels import label, labels
 from actbench.config import FinetuneSettings, SquadSettings
 from actbench.config.grid import ACTIVATION_LR
-from actbench.config.placement import short_name
+from actbench.config.placement import named_in, short_name
 from actbench.config.resolve import read_recorded
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
 
 Place = tuple[str, str | None, str | None, bool]  # a cohort's name, task and text, and whether it is zero-shot
 
-OWN_SETTINGS = (ACTIVATION_LR, "keep_weights", "tune")  # of fine-tuning, that a cohort's runs need not share
+TUNE = "tune"  # the setting that labels name
+OWN_SETTINGS = (ACTIVATION_LR, "keep_weights", TUNE)  # of fine-tuning, that a cohort's runs need not share
 ALL = "all"
 
 ANALYSIS = "analyze"  # the kind of a run that holds findings on a model, and no result to compare
@@ -76,7 +77,8 @@ class Cohort:
     @property
     def is_pretraining(self) -> bool:
         """Whether its runs are the models' own training."""
-        return self.variants[0].first.kind == "pretrain"
+        first = self.variants[0].first
+        return first.kind == "pretrain" and not first.imported
 
     @property
     def is_import(self) -> bool:
@@ -86,36 +88,50 @@ class Cohort:
     @property
     def is_transfer(self) -> bool:
         """Whether its runs test fine-tuned ones on another task's data; `task` then names both."""
-        return self.variants[0].first.info.get("measure") == "transfer"
+        return is_transfer(self.variants[0].first)
 
     def called(self, name: str) -> Variant | None:
-        """The variant labelled `name`, or else the only one whose activation is called so."""
+        """The variant labelled `name`, or else the only one whose activation is called so.
+
+        Where nothing was fine-tuned, the label of a tuning mode means the activation that it begins with.
+        """
         exact = [variant for variant in self.variants if variant.label == name]
-        candidates = exact or [variant for variant in self.variants if _is_called(variant.first, name)]
+        candidates = exact or [variant for variant in self.variants if self._is_called(variant, name)]
         return candidates[0] if len(candidates) == 1 else None
 
     def why_none_called(self, name: str) -> str:
         """What to tell a reader when `called` finds none."""
         labels = [variant.label for variant in self.variants]
-        if any(_is_called(variant.first, name) for variant in self.variants):
+        if any(self._is_called(variant, name) for variant in self.variants):
             return f"several variants of {name}: choose one of {', '.join(labels)}"
         return f"no finished run with {name} here to compare with ({nearest(name, labels)})"
+
+    def _is_called(self, variant: Variant, name: str) -> bool:
+        untuned = "finetune" not in variant.first.info
+        asked = named_in(name) if untuned and f"{TUNE}=" in name else short_name(name)
+        return short_name(variant.first.activation) == asked
 
 
 def cohorts(runs: Iterable[Run], chosen: Sequence[str] = ()) -> list[Cohort]:
     """Sorts runs of any kinds into cohorts: by model, then task and text; variants by label.
 
     `chosen` are fine-tuning settings of a grid: of runs that differ in them, those of the best point on the selection
-    set are a variant's runs (see analysis/grids.py).
+    set are a variant's runs (see analysis/grids.py). Of transfers, those of the chosen fine-tunings are; where these
+    are not among `runs`, a grid's points stay apart.
     """
-    setups: dict[str, list[Run]] = {}
-    for run in runs:
-        setups.setdefault(identity_hash(setup(run, chosen)), []).append(run)
+    alike = [(identity_hash(setup(run, chosen)), run) for run in runs]
+    choices = _choices(alike, chosen) if chosen else {}
+    setups: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
+    for shared, run in alike:
+        if is_transfer(run) and _decider(run) not in choices:
+            setups.setdefault((identity_hash(setup(run)), ()), []).append(run)
+        else:
+            setups.setdefault((shared, tuple(chosen)), []).append(run)
     places = [(_name(group), _task(group[0]), _text(group[0]), is_zero_shot(group[0])) for group in setups.values()]
-    names = _told_apart(list(setups), [group[0] for group in setups.values()], places, chosen)
+    names = _told_apart(list(setups), [group[0] for group in setups.values()], places)
     made = [
-        Cohort(name, task, _variants(group, chosen), text)
-        for name, group, (_, task, text, _) in zip(names, setups.values(), places, strict=True)
+        Cohort(name, task, _variants(group, of_group, choices), text)
+        for name, ((_, of_group), group), (_, task, text, _) in zip(names, setups.items(), places, strict=True)
     ]
     return sorted(made, key=lambda cohort: (cohort.name, cohort.task or "", cohort.text or ""))
 
@@ -130,10 +146,9 @@ def split_finished(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     return [r for r in runs if r.status == "finished"], [r for r in runs if r.status != "finished"]
 
 
-def _variants(runs: list[Run], chosen: Sequence[str]) -> tuple[Variant, ...]:
+def _variants(runs: list[Run], chosen: Sequence[str], choices: Mapping[str, Choice]) -> tuple[Variant, ...]:
     by_kind: dict[tuple[str, str], dict[SeedKey, list[Run]]] = {}
-    choices = _choices(runs, chosen) if chosen else {}
-    runs = [run for run in runs if (choice := choices.get(run.id)) is None or run in choice.chosen.runs]
+    runs = [run for run in runs if (choice := choices.get(_decider(run))) is None or _decider(run) in choice.kept]
     runs.sort(key=lambda run: (run.info["created"], run.id))
     for run, name in zip(runs, labels(runs, chosen), strict=True):
         by_kind.setdefault((name, _own_source(run)), {}).setdefault(seed_key(run), []).append(run)
@@ -144,12 +159,20 @@ def _variants(runs: list[Run], chosen: Sequence[str]) -> tuple[Variant, ...]:
     )
 
 
-def _choices(runs: Sequence[Run], chosen: Sequence[str]) -> dict[str, Choice]:
-    """By fine-tuned run, what was chosen among all of its pre-trained run, task and treatment: that is one cohort's."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
+def _decider(run: Run) -> str:
+    """The run whose part in a grid decides whether this one counts: of a transfer, the fine-tuning that it tests."""
+    return str(run.info["parent"]) if is_transfer(run) else run.id
+
+
+def _choices(alike: Iterable[tuple[str, Run]], chosen: Sequence[str]) -> dict[str, Choice]:
+    """By fine-tuned run, what was chosen among all of its cohort, pre-trained run and treatment.
+
+    `alike` are runs with what stands for their cohort.
+    """
+    groups: dict[tuple[str, str, str], list[Run]] = {}
+    for shared, run in alike:
         if run.kind == "finetune":
-            groups.setdefault((str(run.info["parent"]), label(run, chosen)), []).append(run)
+            groups.setdefault((shared, str(run.info["parent"]), label(run, chosen)), []).append(run)
     found = {}
     for group in groups.values():
         finished, _ = split_finished(group)
@@ -172,10 +195,6 @@ def _own_source(run: Run) -> str:
     return identity_hash(code) if code else ""
 
 
-def _is_called(run: Run, name: str) -> bool:
-    return short_name(run.activation) == short_name(name)
-
-
 def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
     """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`.
 
@@ -184,7 +203,7 @@ def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
     recorded = read_recorded(run.info["recipe"], str(run.folder / "run.json"))
     own = {"name", "seed", "hardware", "logging", "checkpoint"}
     recipe = recorded.model_dump(mode="json", exclude_defaults=True, exclude=own)
-    model, optimizer = recipe["model"], recipe.get("optimizer", {})
+    model, optimizer = recipe["model"], recipe.pop("optimizer", {})
     for section in (model, optimizer):
         section.pop("activation", None)
         section.pop("activation_overrides", None)
@@ -193,7 +212,7 @@ def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
     left = {*OWN_SETTINGS, *chosen}
     return {
         "kind": run.kind,
-        "recipe": {**recipe, "model": model, "optimizer": optimizer},
+        "recipe": {**recipe, **({"optimizer": optimizer} if optimizer else {})},
         "data": data_hash(run),
         "hardware": {key: run.info["hardware"].get(key) for key in ("device", "precision")},
         "task": _task(run),
@@ -221,16 +240,16 @@ def data_hash(run: Run) -> str | None:
 
 
 def _told_apart(
-    setups: Sequence[str], firsts: Sequence[Run], places: Sequence[Place], chosen: Sequence[str]
+    setups: Sequence[tuple[str, tuple[str, ...]]], firsts: Sequence[Run], places: Sequence[Place]
 ) -> list[str]:
     """A name for each setup. Where several would share one, their fine-tuning tells them apart, or else a hash."""
     named = []
-    for first, place in zip(firsts, places, strict=True):
+    for (_, chosen), first, place in zip(setups, firsts, places, strict=True):
         sharing = [other for other, where in zip(firsts, places, strict=True) if where == place]
         named.append((place[0] + _differing_settings(first, sharing, chosen), *place[1:]))
     return [
-        place[0] if named.count(place) == 1 else f"{place[0]} #{setup[:4]}"
-        for setup, place in zip(setups, named, strict=True)
+        place[0] if named.count(place) == 1 else f"{place[0]} #{shared[:4]}"
+        for (shared, _), place in zip(setups, named, strict=True)
     ]
 
 
@@ -254,6 +273,11 @@ def _task(run: Run) -> str | None:
 
 def _text(run: Run) -> str | None:
     return str(run.info["data"]["text"]) if run.kind == "evaluate" and "task" not in run.info else None
+
+
+def is_transfer(run: Run) -> bool:
+    """Whether the run tests a fine-tuned one on another task's data."""
+    return run.info.get("measure") == "transfer"
 
 
 def is_zero_shot(run: Run) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from actbench.analysis.cohorts import cohorts, data_hash, finetune_settings, seed_key, setup
+from actbench.config.resolve import read_recorded
 from actbench.config.tuning import FULL
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
@@ -105,9 +106,13 @@ def _pair(a: Run, b: Run) -> tuple[bool, str]:
 
 
 def asked(run: Run) -> dict[str, Any]:
-    """What a run was asked for: the recipe, and for a fine-tuned run its task, seed and settings."""
+    """What a run was asked for: the recipe, and for a fine-tuned run its task, seed and settings.
+
+    What its record lacks was at its default then. Raises BadInput for what another version of actbench recorded.
+    """
+    recipe = read_recorded(run.info["recipe"], str(run.folder / "run.json")).model_dump(mode="json")
     tuned = {key: run.info[key] for key in ("task", "finetune", "finetune_seed") if key in run.info}
-    return {**run.info["recipe"], **tuned, **({"finetune": finetune_settings(run)} if "finetune" in tuned else {})}
+    return {**recipe, **tuned, **({"finetune": finetune_settings(run)} if "finetune" in tuned else {})}
 
 
 def _ran_on(run: Run) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from typing import Any
 from actbench.analysis.cohorts import ANALYSIS, cohorts
 from actbench.analysis.paired import Spread, spread
 from actbench.errors import BadInput, Problem
-from actbench.store import Run
+from actbench.store import FINDINGS, Run
 
-RESULT = "analysis.json"
 NAMES = ("rank", "similarity", "activity")
 
 Place = tuple[str, ...]  # ("layers.0",), ("layers.0", "in")
@@ -74,7 +73,7 @@ def findings(runs: Sequence[Run]) -> list[Findings]:
 
 def result_of(run: Run) -> dict[str, Any]:
     """What an analysis found. Raises BadInput for a damaged file."""
-    path = run.folder / RESULT
+    path = run.folder / FINDINGS
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:

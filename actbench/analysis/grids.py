@@ -58,6 +58,11 @@ class Choice:
         return 1 + len(self.others)
 
     @property
+    def kept(self) -> set[str]:
+        """The ids of the chosen point's runs."""
+        return {run.id for run in self.chosen.runs}
+
+    @property
     def left(self) -> tuple[Run, ...]:
         """The runs of the other points."""
         return tuple(run for point in self.others for run in point.runs)

@@ -85,11 +85,11 @@ class Speedup:
 
 
 def speedups(runs: Sequence[Run], baseline: str, kind: Kind = "validation") -> list[Speedup]:
-    """Every variant beside its cohort's baseline, by tokens, seconds and FLOPs.
+    """Every variant beside its cohort's baseline, by tokens, seconds and FLOPs. Models that came ready are left out.
 
     Raises BadInput where no finished pre-training run has the baseline's activation, or nothing to set beside it.
     """
-    finished = [run for run in runs if run.kind == "pretrain" and run.status == "finished"]
+    finished = [run for run in runs if run.kind == "pretrain" and run.status == "finished" and not run.imported]
     found = cohorts(finished)
     if not found:
         raise BadInput(

@@ -237,13 +237,17 @@ def _choose(text: str, known: list[str], groups: Mapping[str, Sequence[str]] | N
 def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) -> None:
     from actbench.analysis.task_numbers import mean_over_tasks
     from actbench.cli.finetune_scores import over_tasks, print_scores
+    from actbench.config.schema import BertSection
     from actbench.store import Run
-    from actbench.training.finetune_plan import plan_finetuning
+    from actbench.training.finetune_plan import check_request, plan_finetuning
 
     parent = request.parent
     if not isinstance(parent, Run):
         from actbench.training.import_model import import_model
 
+        model = parent.recipe.model
+        assert isinstance(model, BertSection)
+        check_request(tasks, request.settings, model, request.grid)
         parent = import_model(parent, say)
     plans = plan_finetuning(parent, tasks, request.seeds, request.settings, runs, request.grid)
     if not all(plan.run.manifest for plan in plans):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,11 @@ def spelled(slots: Iterable[str]) -> str:
 def short_name(activation: str) -> str:
     """A user's own "path/to/mine.py:MyAct" reads as "MyAct"."""
     return activation.rpartition(":")[2]
+
+
+def named_in(label: str) -> str:
+    """The activation that a report's label, as in "raf (tune=bitfit)" or "mine #1a2b", begins with."""
+    return re.split(r" [(#]", label, maxsplit=1)[0]
 
 
 def in_short(model: BertSection | GptSection) -> str:

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from actbench.config.schema import Recipe
+from actbench.config.schema import MixtureCorpus, Recipe
 from actbench.data.builtin import cached_documents
 from actbench.data.keys import keyed_generator
 from actbench.data.splitting import split_hash
@@ -251,4 +251,7 @@ def built_in_probes(fraction: float) -> dict[str, TaskData]:
 
 def probes_for(recipe: Recipe) -> dict[str, TaskData]:
     """The three tasks from built-in text that a model trained by this recipe has not seen."""
-    return built_in_probes(recipe.validation.fraction if recipe.corpus.source == "builtin" else BUILT_IN_FRACTION)
+    corpus = recipe.corpus
+    read = corpus.parts if isinstance(corpus, MixtureCorpus) else [corpus]
+    seen = any(part.source == "builtin" for part in read)
+    return built_in_probes(recipe.validation.fraction if seen else BUILT_IN_FRACTION)

@@ -6,13 +6,14 @@ Shapes: R rows (tokens that reach a slot), F the width an activation sees.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from actbench.activations import Activation
+from actbench.config.placement import recipe_slot
 from actbench.data.batches import Batch
 from actbench.nn.bert import Bert
 from actbench.nn.build import activation_slots
@@ -28,7 +29,7 @@ def activity(model: Bert | Gpt, batches: Iterable[Batch]) -> dict[str, Any]:
     A unit is dead where its output is 0 and the loss's gradient by all its inputs is 0 for every token of the text. It
     is weak where the root mean square of its outputs is at most WEAK of that of the whole slot. Dead units are weak
     too. Gradient norms are those of the mean loss over the text, by a block's weights. Dropout is off; slots that the
-    text does not reach, as BERT's pooler, are left out.
+    text does not reach, as BERT's pooler, are left out. Experts' own slots are told as one, that of their layer.
     """
     device = next(model.parameters()).device
     watched = {slot: _Slot(module) for slot, module in activation_slots(model).items()}
@@ -47,9 +48,39 @@ def activity(model: Bert | Gpt, batches: Iterable[Batch]) -> dict[str, Any]:
             slot.stop()
     norms = gradient_norms(model, scored)
     model.zero_grad(set_to_none=True)
-    facts = {name: slot.facts() for name, slot in watched.items() if slot.rows}
+    reached = {name: slot.facts() for name, slot in watched.items() if slot.rows}
+    by_slot: dict[str, list[dict[str, Any]]] = {}
+    for name, found in reached.items():
+        by_slot.setdefault(recipe_slot(name), []).append(found)
+    facts = {name: merged(several) if several[1:] else several[0] for name, several in by_slot.items()}
     edges = torch.linspace(-REACH, REACH, BINS + 1).tolist()
     return {"slots": facts, "gradient_norms": norms, "edges": edges, "scored_tokens": scored}
+
+
+def merged(slots: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The facts of several slots of one width as those of one: each counts with its rows."""
+    rows = [slot["rows"] for slot in slots]
+    shares = {key: _mean([slot[key] for slot in slots], rows) for key in ("dead_share", "weak_share", "zero_share")}
+    values = {side: _merged_values([slot[side] for slot in slots], rows) for side in ("inputs", "outputs")}
+    return {"units": slots[0]["units"], "rows": sum(rows), **shares, **values}
+
+
+def _merged_values(values: Sequence[dict[str, Any]], rows: Sequence[int]) -> dict[str, Any]:
+    mean = _mean([one["mean"] for one in values], rows)
+    variance = _mean([one["sd"] ** 2 + (one["mean"] - mean) ** 2 for one in values], rows)
+    bins = zip(*(one["fractions"] for one in values), strict=True)
+    return {
+        "mean": mean,
+        "sd": math.sqrt(variance),
+        "below": _mean([one["below"] for one in values], rows),
+        "above": _mean([one["above"] for one in values], rows),
+        "fractions": [_mean(shares, rows) for shares in bins],
+    }
+
+
+def _mean(values: Sequence[float], rows: Sequence[int]) -> float:
+    """Weighted by the rows."""
+    return math.fsum(value * n for value, n in zip(values, rows, strict=True)) / sum(rows)
 
 
 def gradient_norms(model: nn.Module, scored: int) -> dict[str, dict[str, float]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from actbench.errors import BadInput, Problem, RunFailed
 from actbench.evaluation.plan import HELD_OUT, check_pretrained, text_hash
-from actbench.store import Run, claim, environment, identity_hash
+from actbench.store import FINDINGS, Run, claim, environment, identity_hash
 from actbench.store.atomic import write_json
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ Analysis = Literal["rank", "similarity", "activity"]
 
 SEQUENCES = 256  # of the text, unless told otherwise
 BATCH_TOKENS = 8192  # at a time, or one sequence
-RESULT = "analysis.json"
 
 
 @dataclass(frozen=True)
@@ -89,23 +88,21 @@ def analyze(planned: AnalysisPlan, say: Say) -> Run:
         if planned.run.manifest is not None:  # another process has finished it meanwhile
             return planned.run
         writer.describe(_description(planned, device))
-        write_json(writer.folder / RESULT, found)
+        write_json(writer.folder / FINDINGS, found)
         seconds = round(time.perf_counter() - began, 3)
         return writer.commit({"headline": {"metric": name, "value": value}, "seconds": seconds})
 
 
 def _measure(planned: AnalysisPlan, recipe: Recipe, say: Say) -> tuple[str, dict[str, Any]]:
     """The device, and the findings as JSON data."""
-    import torch
-
     from actbench.data.batches import fixed_batches
     from actbench.evaluation.activity import activity
-    from actbench.evaluation.load import load
+    from actbench.evaluation.load import device_of, load
     from actbench.evaluation.perplexity import text_sequences
     from actbench.evaluation.similarity import layer_similarity
     from actbench.evaluation.weight_rank import model_ranks
 
-    device = "cuda" if torch.cuda.is_available() and recipe.hardware.device != "cpu" else "cpu"
+    device = device_of(recipe)
     model = load(planned.parent).to(device)
     if planned.analysis == "rank":
         return device, {"slots": model_ranks(model)}

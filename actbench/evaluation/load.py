@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
@@ -35,6 +36,11 @@ def recorded_recipe(run: Run) -> Recipe:
     return read_recorded(run.info["recipe"], str(run.folder / "run.json"))
 
 
+def device_of(recipe: Recipe) -> str:
+    """Where a finished run's model is to be used: its recipe may ask for the CPU."""
+    return "cuda" if torch.cuda.is_available() and recipe.hardware.device != "cpu" else "cpu"
+
+
 def load(run: Run) -> Bert | Gpt:
     """The run's trained model on the CPU. Raises BadInput when the run is not finished or its weights do not load."""
     if run.manifest is None:
@@ -49,8 +55,12 @@ def load(run: Run) -> Bert | Gpt:
 
 
 def load_finetuned(run: Run) -> Finetuned:
-    """A fine-tuned run's encoder and head on the CPU. Raises BadInput as `check_keeps_weights` does, or for damage."""
+    """A fine-tuned run's encoder and head on the CPU.
+
+    Raises BadInput as `check_keeps_weights` does, where the weights are not here, and for damage.
+    """
     check_keeps_weights(run)
+    check_weights_are_here(run)
     config, size = recipe_of(run).model, run.info["encoder"]
     encoder = skeleton(config, int(size["vocabulary_size"]), int(size["length"]))
     assert isinstance(encoder, Bert) and config.family == "bert"
@@ -60,7 +70,7 @@ def load_finetuned(run: Run) -> Finetuned:
 
 
 def check_keeps_weights(run: Run) -> None:
-    """Raises BadInput, saying what to do, for a run that is not a finished fine-tuning with its weights."""
+    """Raises BadInput, saying what to do, for a run that did not end as a fine-tuning that keeps its weights."""
     if run.kind != "finetune":
         raise BadInput(Problem(f"{run.id} is not a fine-tuned run", hint="fine-tune it with --keep-weights"))
     if run.manifest is None:
@@ -68,6 +78,10 @@ def check_keeps_weights(run: Run) -> None:
     if WEIGHTS not in run.manifest["files"]:
         again = f"actbench runs rm {run.id} removes it; fine-tune again with --keep-weights"
         raise BadInput(Problem(f"run {run.id} keeps no weights", hint=again))
+
+
+def check_weights_are_here(run: Run) -> None:
+    """Raises BadInput where the file of a run's weights is not in its folder: an archive may come without."""
     if not (run.folder / WEIGHTS).exists():
         raise BadInput(Problem(f"the weights of {run.id} are not here", where=str(run.folder / WEIGHTS)))
 

@@ -16,7 +16,7 @@ from actbench.data.packing import open_source, pack_texts, prepare
 from actbench.data.sequences import cut
 from actbench.errors import BadInput, Problem, RunFailed
 from actbench.evaluation.likelihood import likelihood
-from actbench.evaluation.load import load, recipe_of
+from actbench.evaluation.load import device_of, load, recipe_of
 from actbench.evaluation.plan import HELD_OUT, EvaluationPlan
 from actbench.store import Run, RunWriter, claim, environment
 
@@ -31,7 +31,7 @@ def evaluate(planned: EvaluationPlan, say: Say) -> Run:
     if planned.run.manifest is not None:
         return planned.run
     recipe = recipe_of(planned.parent)
-    device = "cuda" if torch.cuda.is_available() and recipe.hardware.device != "cpu" else "cpu"
+    device = device_of(recipe)
     began = time.perf_counter()
     found = measure(planned, recipe, device, say)
     with claim(planned.folder) as writer:

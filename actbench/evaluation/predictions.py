@@ -12,8 +12,8 @@ import numpy as np
 from actbench.data.glue_tests import SUBMITTED, TestSet, load_tests
 from actbench.data.tasks import Task
 from actbench.errors import BadInput, Problem, RunFailed
-from actbench.evaluation.load import check_keeps_weights, task_of
-from actbench.evaluation.transfer import answer, device_of
+from actbench.evaluation.load import check_keeps_weights, check_weights_are_here, device_of, recipe_of, task_of
+from actbench.evaluation.transfer import answer
 from actbench.store import Run
 from actbench.store.atomic import write_json, write_text
 
@@ -42,6 +42,7 @@ def plan_predictions(runs: Sequence[Run], data: Path, folder: Path) -> list[tupl
     for run in runs:
         try:
             check_keeps_weights(run)
+            check_weights_are_here(run)
         except BadInput as error:
             problems += error.problems
             continue
@@ -64,7 +65,7 @@ def write_predictions(planned: Sequence[tuple[Run, list[TestSet]]], folder: Path
     texts: dict[str, str] = {}
     files: list[dict[str, Any]] = []
     for run, tests in planned:
-        task, device = task_of(run), device_of(run)
+        task, device = task_of(run), device_of(recipe_of(run))
         for test in tests:
             _, _, outputs = answer(run, test.examples, device)
             file = f"{test.name}.tsv"

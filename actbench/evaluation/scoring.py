@@ -20,8 +20,8 @@ from torch import Tensor
 
 from actbench.data.tokenizer import END_OF_TEXT, load
 from actbench.errors import BadInput, Problem, RunFailed
+from actbench.evaluation.load import device_of, recipe_of
 from actbench.evaluation.load import load as load_model
-from actbench.evaluation.load import recipe_of
 from actbench.evaluation.zero_shot_plan import needs_a_decoder
 from actbench.nn.gpt import Gpt
 from actbench.store import Run
@@ -65,7 +65,7 @@ class Scorer:
         model, recipe = load_model(run), recipe_of(run)
         if not isinstance(model, Gpt):
             raise BadInput(needs_a_decoder(run))
-        self.device = "cuda" if torch.cuda.is_available() and recipe.hardware.device != "cpu" else "cpu"
+        self.device = device_of(recipe)
         self.model = model.to(self.device).eval()
         self.tokenizer: Tokenizer = load(run.folder / "tokenizer.json")
         self.tokenizer.encode_special_tokens = True  # as in training: "<|endoftext|>" in a text is text

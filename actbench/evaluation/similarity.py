@@ -24,7 +24,7 @@ def layer_similarity(model: Bert | Gpt, batches: Iterable[Batch]) -> list[list[f
     model.eval()
     total, tokens = torch.zeros(len(model.layers) + 1, len(model.layers) + 1, dtype=torch.float64), 0
     for batch in batches:
-        states = _states(model, batch["tokens"].to(device))
+        states = _states(model, {key: batch[key].to(device) for key in ("tokens", "documents") if key in batch})
         total += cosines(states).cpu() * states.shape[1]
         tokens += states.shape[1]
     result: list[list[float]] = (total / tokens).clamp(-1, 1).tolist()  # rounding may go beyond
@@ -37,8 +37,8 @@ def cosines(states: Tensor) -> Tensor:
     return torch.einsum("ind,jnd->ij", unit, unit).double() / states.shape[1]
 
 
-def _states(model: Bert | Gpt, tokens: Tensor) -> Tensor:
-    """(B, T) -> (S, N, D): what the first block receives, and what each block gives on, before any final norm."""
+def _states(model: Bert | Gpt, inputs: dict[str, Tensor]) -> Tensor:
+    """What `encode` takes, (B, T), -> (S, N, D): what the first block receives, and what each gives on, not normed."""
     states: list[Tensor] = []
 
     def received(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -51,7 +51,7 @@ def _states(model: Bert | Gpt, tokens: Tensor) -> Tensor:
     hooks += [layer.register_forward_hook(given) for layer in model.layers]
     try:
         with torch.compiler.set_stance("force_eager"):
-            model.encode(tokens)
+            model.encode(**inputs)
     finally:
         for hook in hooks:
             hook.remove()

@@ -13,10 +13,18 @@ from actbench.data.encoding import EncodedExamples
 from actbench.data.glue import NLI
 from actbench.data.tasks import AnyExample, Example, Task
 from actbench.errors import RunFailed
-from actbench.evaluation.load import TOKENIZER, load_finetuned, recipe_of, settings_of, task_of
+from actbench.evaluation.load import (
+    TOKENIZER,
+    check_weights_are_here,
+    device_of,
+    load_finetuned,
+    recipe_of,
+    settings_of,
+    task_of,
+)
 from actbench.evaluation.objectives import Objective, Verdict, objective_of
 from actbench.evaluation.outputs import predict
-from actbench.evaluation.transfer_plan import TransferPlan
+from actbench.evaluation.transfer_plan import MEASURE, TransferPlan
 from actbench.nn.stack import Stack
 from actbench.store import Run, RunWriter, claim, environment
 from actbench.store.atomic import write_json
@@ -25,11 +33,15 @@ TEST = "test"  # the one set of scores
 
 
 def evaluate_transfer(planned: TransferPlan) -> Run:
-    """Tests what is planned and keeps it as a run, or finds it tested. Raises RunFailed for outputs not finite."""
+    """Tests what is planned and keeps it as a run, or finds it tested.
+
+    Raises BadInput where its parent's weights are not here or do not load, RunFailed for outputs not finite.
+    """
     if planned.run.manifest is not None:
         return planned.run
+    check_weights_are_here(planned.parent)
     began = time.perf_counter()
-    device = device_of(planned.parent)
+    device = device_of(recipe_of(planned.parent))
     with claim(planned.folder) as writer:
         if planned.run.manifest is not None:  # another process has finished it meanwhile
             return planned.run
@@ -52,11 +64,6 @@ def evaluate_transfer(planned: TransferPlan) -> Run:
                 "seconds": round(time.perf_counter() - began, 3),
             }
         )
-
-
-def device_of(run: Run) -> str:
-    """Where the run's model is to be used: its recipe may ask for the CPU."""
-    return "cuda" if torch.cuda.is_available() and recipe_of(run).hardware.device != "cpu" else "cpu"
 
 
 def answer(
@@ -99,6 +106,7 @@ def _describe(planned: TransferPlan, writer: RunWriter, device: str) -> None:
     writer.describe(
         {
             "kind": "evaluate",
+            "measure": MEASURE,
             "parent": planned.parent.id,
             **{key: parent[key] for key in ("recipe", "code", "model", "finetune", "finetune_seed")},
             "task": {**asdict(task), "headline": task.headline},

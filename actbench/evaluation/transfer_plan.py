@@ -17,6 +17,7 @@ from actbench.store import Run, identity_hash
 
 TestName = Literal["snli", "nli", "squad", "triviaqa"]
 
+MEASURE = "transfer"
 INFERENCE = ("snli", "nli")
 QUESTIONS = ("squad", "triviaqa")
 TESTS: tuple[TestName, ...] = ("snli", "nli", "squad", "triviaqa")
@@ -88,7 +89,7 @@ def plan_transfer(parent: Run, test: str, file: Path, runs: Path) -> TransferPla
     identity = {
         "kind": "evaluate",
         "parent": {name: parent.manifest["files"][name] for name in (WEIGHTS, TOKENIZER)},
-        "measure": "transfer",
+        "measure": MEASURE,
         "test": test,
         "examples": facts["examples_sha256"],
     }

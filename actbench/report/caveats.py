@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from actbench.analysis.cohorts import Cohort, Variant, cohorts, is_zero_shot, split_finished
+from actbench.analysis.cohorts import Cohort, Variant, cohorts, is_transfer, is_zero_shot, split_finished
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.report.numbers import join, plural, signed
 from actbench.store import Run
@@ -104,8 +104,13 @@ def _stand_ins(runs: Sequence[Run]) -> Iterator[str]:
             f"{join(names)} {be}, not the published {what}: the scores show that fine-tuning runs, and cannot be set "
             "beside published ones. Chance is an accuracy of 50 % and a correlation of 0."
         )
-    if any(run.kind == "pretrain" and run.info["recipe"]["corpus"]["source"] == "builtin" for run in runs):
+    if any(run.kind == "pretrain" and _is_built_in(run.info["recipe"]["corpus"]) for run in runs):
         yield "The built-in corpus stands in for real text: it is documentation, of which there is little."
+
+
+def _is_built_in(corpus: dict[str, Any]) -> bool:
+    """Whether the text, or a part of a mixture's, is the built-in corpus."""
+    return any(part["source"] == "builtin" for part in corpus.get("parts", [corpus]))
 
 
 def _subsets(runs: Sequence[Run]) -> Iterator[str]:
@@ -114,7 +119,7 @@ def _subsets(runs: Sequence[Run]) -> Iterator[str]:
     if sizes:
         numbers = " to ".join(dict.fromkeys(f"{size:,}" for size in (sizes[0], sizes[-1])))
         yield f"Fine-tuning saw {numbers} training examples of a task, by choice, not all there are."
-    told = [*tuned, *(run for run in runs if run.info.get("measure") == "transfer")]
+    told = [*tuned, *(run for run in runs if is_transfer(run))]
     cut = sorted({run.info["task"]["name"] for run in told if run.info["data"].get("subset")})
     if cut:
         yield f"The data of {join(cut)} is a part of the published set: scores cannot be set beside published ones."

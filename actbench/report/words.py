@@ -101,7 +101,16 @@ def _corpus(corpus: dict[str, Any]) -> str:
         return "the built-in corpus, English prose from the documentation of Python and its libraries"
     if corpus["source"] == "hub":
         return f"the data set {corpus['dataset']}"
+    if corpus["source"] == "mixture":
+        shares = _shares(corpus["parts"])
+        return f"a mixture: {join([f'{share:.3g} % {_corpus(part)}' for share, part in shares])}"
     return f"the files {join(corpus['files'])}"
+
+
+def _shares(parts: Sequence[dict[str, Any]]) -> list[tuple[float, dict[str, Any]]]:
+    """What percentage of the training tokens each part of a mixture has."""
+    total = sum(part["weight"] for part in parts)
+    return [(100 * part["weight"] / total, part) for part in parts]
 
 
 def _verdict(group: list[Comparison], family: Family) -> str:
@@ -109,8 +118,10 @@ def _verdict(group: list[Comparison], family: Family) -> str:
     about = task_name(group[0]) if cohort.task else cohort.text or "Pre-training"
     if cohort.is_zero_shot:
         about = f"Zero-shot {about}"
-    if cohort.called(baseline) is None:
+    partner = cohort.called(baseline)
+    if partner is None:
         return f"{about}: {cohort.why_none_called(baseline)}."
+    baseline = partner.label
     compared = [(c.variant.label, c.difference) for c in group if c.difference is not None]
     loss = "validation loss" if cohort.is_pretraining else "loss"
     what = f"{loss} to {baseline}'s" if cohort.task is None else f"score to {baseline}'s, in points"

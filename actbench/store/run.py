@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 FORMAT = 1  # of a run's folder; part of every run's identity
+FINDINGS = "analysis.json"  # in the folder of a run that is an analysis
 LEFT_OUT = "left_out.json"  # in an imported run's folder: what its archive came without
 
 Status = Literal["finished", "running", "failed", "interrupted"]

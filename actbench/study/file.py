@@ -12,7 +12,7 @@ from pydantic import Field
 
 from actbench.analysis.claims import Claim
 from actbench.config import Recipe
-from actbench.config.placement import short_name
+from actbench.config.placement import named_in, short_name
 from actbench.config.resolve import (
     Source,
     apply_overrides,
@@ -56,7 +56,7 @@ class Study(Section):
     title: str
     about: str = ""
     claim: Claim | None = None  # what is to be shown, stated before the runs
-    baseline: str = "gelu"  # the activation the others are compared to
+    baseline: str = "gelu"  # the activation the others are compared to, or a label as the report shows it
     experiments: Annotated[list[Experiment], Field(min_length=1)]
 
     @property
@@ -119,9 +119,9 @@ def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
         made = [job.recipe for job in jobs[before:]]
         problems += _follow_up_problems(source, i, experiment, made)
         used = {short_name(recipe.model.activation.name) for recipe in made}
-        if made and short_name(study.baseline) not in used:
+        if made and used.isdisjoint(_meant(study.baseline)):
             message = f"no run of experiment {i + 1} has the baseline's activation, '{study.baseline}'"
-            problems.append(Problem(message, place, f"experiments.{i}", nearest(study.baseline, sorted(used))))
+            problems.append(Problem(message, place, f"experiments.{i}", _near(named_in(study.baseline), used)))
     problems += _claim_problems(source, study, [job.recipe for job in jobs])
     if problems:
         raise BadInput(list(dict.fromkeys(problems)))
@@ -211,11 +211,10 @@ def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> 
     if claim is None or not recipes:
         return
     activations = {short_name(recipe.model.activation.name) for recipe in recipes}
-    if not any(claim.activation.startswith(name) for name in activations):  # a label may tell more than the name
+    if activations.isdisjoint(_meant(claim.activation)):
         message = f"no run has the claim's activation, '{claim.activation}'"
-        yield Problem(
-            message, source.place("claim.activation"), "claim.activation", _near(claim.activation, activations)
-        )
+        hint = _near(named_in(claim.activation), activations)
+        yield Problem(message, source.place("claim.activation"), "claim.activation", hint)
     models = {recipe.name for recipe in recipes}
     if claim.model is not None and claim.model not in models:
         message = f"no run has the claim's model, '{claim.model}'"
@@ -228,6 +227,11 @@ def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> 
     if claim.task is not None and claim.task not in tasks:
         message = f"no run is fine-tuned or scored on the claim's task, '{claim.task}'"
         yield Problem(message, source.place("claim.task"), "claim.task", _near(claim.task, tasks))
+
+
+def _meant(said: str) -> set[str]:
+    """The activation by its name, or by that which a label begins with."""
+    return {short_name(said), named_in(said)}
 
 
 def _near(word: str, known: set[str]) -> str:

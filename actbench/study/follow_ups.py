@@ -26,9 +26,9 @@ from actbench.evaluation.transfer_plan import INFERENCE, QUESTIONS, TestName, Tr
 from actbench.evaluation.zero_shot_plan import HarnessTask, ZeroShotPlan, find_tasks, plan_zero_shot
 from actbench.store import Run
 from actbench.training.finetune_plan import (
+    CHOSEN_ON_REPORTED,
     FinetunePlan,
-    check_mode,
-    check_size,
+    check_request,
     has_coefficients_for,
     plan_finetuning,
     points,
@@ -65,6 +65,12 @@ class FinetuneFollowUp(Section):
                 raise ValueError(f"transfer to {test.task} needs {needed}")
         if self.transfer and self.grid.axes:
             raise ValueError("transfer tests runs of one setting: give those that a grid has chosen, not a grid")
+        return self
+
+    @model_validator(mode="after")
+    def _a_grid_is_not_chosen_on_what_is_reported(self) -> FinetuneFollowUp:
+        if self.grid.axes and self.settings.protocol == "official":
+            raise ValueError(f"{CHOSEN_ON_REPORTED}: leave out the grid, or settings.protocol: official")
         return self
 
     @property
@@ -258,10 +264,8 @@ def tasks_of(follow_up: FinetuneFollowUp, recipe: Recipe) -> list[TaskData]:
         found = [built[name] for name in follow_up.task_names]
     else:
         found = [_loaded(name, follow_up.data or HUB) for name in follow_up.task_names]
-    for data in found:
-        check_size(data, follow_up.settings)
-    if isinstance(recipe.model, BertSection):
-        check_mode(follow_up.settings, recipe.model, spans=follow_up.spans)
+    assert isinstance(recipe.model, BertSection)
+    check_request(found, follow_up.settings, recipe.model, follow_up.grid)
     return found
 
 
@@ -282,7 +286,7 @@ def check(follow_up: FollowUp, recipe: Recipe) -> None:
         pass  # it needs the weights alone
     elif follow_up.files is None and recipe.corpus.source == "checkpoint":
         message = f"the text that {recipe.name} was trained on is not known here"
-        raise BadInput(Problem(message, key="follow_ups", hint="give eval: perplexity a corpus"))
+        raise BadInput(Problem(message, key="follow_ups", hint=f"give {follow_up.title} a corpus"))
     elif follow_up.files:
         open_source(FilesCorpus(source="files", files=follow_up.files), lambda _: None)
 

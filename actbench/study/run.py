@@ -95,7 +95,7 @@ class _Scheduler:
         """What became of a task's runs, in words, once the failures among them are kept."""
         runs = [Run(self.graph.runs / run_id) for run_id in task.run_ids]
         failed = [run for run in runs if run.manifest is None]
-        reason = reason or "it ended without a result"
+        said, reason = reason, reason or "it ended without a result"
         begun = [run for run in failed if run.folder.exists()] or failed[:1]
         for run in failed:
             if run not in begun:  # nothing is known against it: the same command tries it
@@ -105,7 +105,7 @@ class _Scheduler:
         if failed:
             why = failed[0].failure or self.unrecorded.get(failed[0].id, "")
             return f"failed: {why}" if len(runs) == 1 else f"{len(failed)} of {len(runs)} failed: {why}"
-        return _result(runs)
+        return f"{_result(runs)}; {said}" if said else _result(runs)
 
     def _keep(self, run: Run, reason: str) -> None:
         """Records in the run's folder why it failed, unless another process is at it."""

@@ -11,7 +11,10 @@ from typing import Any, Literal
 
 from actbench.analysis.cohorts import OWN_SETTINGS, finetune_settings
 from actbench.bench.step.peak import Peak, measured_peak
-from actbench.config.schema import BertSection, GptSection
+from actbench.config.resolve import read_recorded_model, read_recorded_settings
+from actbench.config.schema import BatchSection
+from actbench.config.section import Section
+from actbench.errors import BadInput
 from actbench.store import Run, environment
 from actbench.store.index import Record, records
 from actbench.study.follow_ups import FinetuneFollowUp
@@ -96,7 +99,7 @@ class Speeds:
             alike = ("device", "precision", "compiled", *SINGLE)
             summary, gain = run.summary, self._gain(run, plan.hardware, alike)
             if gain and summary["tokens_per_second"]:
-                same = _said(run.info["recipe"]["model"]) == _said(_model(plan))
+                same = _said(read_recorded_model(run.info["recipe"]["model"], run.id)) == _model(plan)
                 rates[same].append(summary["tokens_per_second"] * gain)
                 onces[same].append(max(0.0, summary["seconds"] - summary["tokens"] / summary["tokens_per_second"]))
         if rates[True]:
@@ -126,26 +129,29 @@ class Speeds:
 
 
 def _model(plan: Plan | ImportPlan) -> dict[str, Any]:
-    return plan.recipe.model.model_dump(mode="json")
+    return _said(plan.recipe.model)
 
 
 def _size(plan: Plan | ImportPlan) -> list[dict[str, Any]]:
-    """All that decides a step's size: the model, but for its activations, and the batch."""
-    return [_without_activations(_model(plan)), plan.recipe.batch.model_dump(mode="json")]
+    """All that decides a step's size, without defaults: the model, but for its activations, and the batch."""
+    return [_without_activations(_model(plan)), _said(plan.recipe.batch)]
 
 
-def _recorded_size(record: Record) -> list[dict[str, Any]]:
-    recipe = next(iter(record.sections))
-    return [_without_activations(recipe.get("model", {})), recipe.get("batch", {})]
+def _recorded_size(record: Record) -> list[dict[str, Any]] | None:
+    """The same of a run; None where another version of actbench recorded it otherwise."""
+    recipe, where = next(iter(record.sections)), str(record.folder)
+    try:
+        model = read_recorded_model(recipe.get("model"), where)
+        batch = read_recorded_settings(recipe.get("batch"), BatchSection, where)
+    except BadInput:
+        return None
+    return [_without_activations(_said(model)), _said(batch)]
 
 
 def _without_activations(model: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in _said(model).items() if key not in ("activation", "activation_overrides")}
+    return {key: value for key, value in model.items() if key not in ("activation", "activation_overrides")}
 
 
-def _said(model: dict[str, Any]) -> dict[str, Any]:
-    """A model's section without what is the default: an older run's lacks keys that are known now."""
-    kinds: dict[str, type[BertSection] | type[GptSection]] = {"bert": BertSection, "gpt": GptSection}
-    kind = kinds.get(model.get("family", ""))
-    fields = kind.model_fields if kind else {}
-    return {key: value for key, value in model.items() if key not in fields or fields[key].default != value}
+def _said(section: Section) -> dict[str, Any]:
+    """A section without what is the default: an older run's record lacks keys that are known now."""
+    return section.model_dump(mode="json", exclude_defaults=True)

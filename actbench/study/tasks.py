@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from actbench.config import Recipe
-from actbench.errors import ActbenchError, Interrupted
+from actbench.errors import ActbenchError, Interrupted, RunFailed
 from actbench.evaluation.plan import EvaluationPlan
 from actbench.evaluation.transfer_plan import TransferPlan
 from actbench.evaluation.zero_shot_plan import ZeroShotPlan
-from actbench.store import Run
+from actbench.store import Run, claim
 from actbench.study.follow_ups import FinetuneFollowUp, FollowUp, plans_of
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.known_model import ImportPlan, plan_import
@@ -75,7 +76,6 @@ def _pretrain(task: Task, recipe: Recipe, runs: Path) -> None:
 def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
     from actbench.evaluation.analyses import AnalysisPlan, analyze
     from actbench.evaluation.perplexity import evaluate
-    from actbench.evaluation.transfer import evaluate_transfer
     from actbench.evaluation.zero_shot import zero_shot
     from actbench.training.finetune import finetune
 
@@ -96,9 +96,30 @@ def _follow_up(task: Task, follow_up: FollowUp, runs: Path) -> None:
         elif isinstance(planned, AnalysisPlan):
             analyze(planned, _silent)
     if isinstance(follow_up, FinetuneFollowUp) and follow_up.transfer:
-        for planned in plans_of(parent, follow_up, runs):  # anew: what is now finished can be tested
-            if isinstance(planned, TransferPlan) and {planned.run.id, planned.parent.id} & set(task.run_ids):
-                evaluate_transfer(planned)
+        anew = plans_of(parent, follow_up, runs)  # what is now finished can be tested
+        tests = [planned for planned in anew if isinstance(planned, TransferPlan)]
+        _transfer([test for test in tests if {test.run.id, test.parent.id} & set(task.run_ids)])
+
+
+def _transfer(tests: Sequence[TransferPlan]) -> None:
+    """Makes all tests, and keeps in its folder why one failed. Raises RunFailed where any did."""
+    from actbench.evaluation.transfer import evaluate_transfer
+
+    failed = []
+    for test in tests:
+        try:
+            evaluate_transfer(test)
+        except Interrupted:
+            raise
+        except Exception as error:
+            if not isinstance(error, ActbenchError):
+                traceback.print_exc()
+            failed.append(f"{test.run.id}: {error}")
+            if test.run.status == "interrupted":  # neither kept already nor another process's
+                with claim(test.folder) as writer:
+                    writer.fail(str(error)[:LONGEST_REASON])
+    if failed:
+        raise RunFailed(f"{len(failed)} of {len(tests)} transfers failed: {failed[0]}")
 
 
 def _tell(message: str) -> None:

@@ -22,6 +22,7 @@ from actbench.training.tuning import tunable
 SPLIT_SEED = 96  # RAFT's code shuffles the training set with it before it cuts the selection set off
 SELECTION_SHARE = 0.25
 FEWEST = 4  # of them one chooses the epoch
+CHOSEN_ON_REPORTED = "a grid would be chosen on the set that is reported on"
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,8 @@ def plan_finetuning(
         raise BadInput(Problem(f"{parent.id} is not a pre-trained BERT", hint="fine-tuning starts from one"))
     if parent.manifest is None:
         raise BadInput(Problem(f"run {parent.id} is not finished ({parent.status})", hint="finish it with --resume"))
-    if grid is not None and grid.axes and settings.protocol == "official":
-        hint = "raft chooses settings on a part of the training set"
-        raise BadInput(Problem("a grid would be chosen on the set that is reported on", key="protocol", hint=hint))
     tasks, plans = list(tasks), []
-    for data in tasks:
-        check_size(data, settings)
-        check_mode(settings, model, spans=data.task.kind == "spans")
+    check_request(tasks, settings, model, grid)
     seeds = list(seeds)
     for data in tasks:
         tried = points(settings, grid, model, spans=data.task.kind == "spans")
@@ -136,6 +132,18 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
         "settings": settings.model_dump(mode="json", exclude_defaults=True, exclude={"keep_weights"}),
         "seed": seed,
     }
+
+
+def check_request(
+    tasks: Sequence[TaskData], settings: FinetuneSettings, model: BertSection, grid: FinetuneGrid | None = None
+) -> None:
+    """Raises BadInput when a model cannot be fine-tuned on the tasks with the settings or a grid of them."""
+    if grid is not None and grid.axes and settings.protocol == "official":
+        hint = "raft chooses settings on a part of the training set"
+        raise BadInput(Problem(CHOSEN_ON_REPORTED, key="protocol", hint=hint))
+    for data in tasks:
+        check_size(data, settings)
+        check_mode(settings, model, spans=data.task.kind == "spans")
 
 
 def check_size(data: TaskData, settings: FinetuneSettings) -> None:
