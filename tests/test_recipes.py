@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actbench.config import Recipe, dump, load_recipe
+from actbench.config.resolve import read_chain
 from actbench.store.index import flat
 from actbench.study import Changes, load_study
 
@@ -45,6 +46,12 @@ def test_a_shipped_study_resolves_to_runs(path: Path, tmp_path: Path) -> None:
     loaded = load_study(path, with_tests_of_transfer(path, tmp_path))
     identities = [str(job.recipe.identity()) for job in loaded.jobs]
     assert len(set(identities)) == len(identities) > 1
+
+
+def test_no_two_shipped_studies_share_a_name() -> None:
+    """It is the folder of the report."""
+    names = [read_chain(path).data["name"] for path in STUDIES]
+    assert sorted(set(names)) == sorted(names)
 
 
 @pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", DOCS, flags=re.DOTALL))
