@@ -115,7 +115,7 @@ def test_rafts_nano_protocols_differ_from_the_papers_in_sizes_alone(path: Path, 
         for ours, theirs in zip(one.follow_ups, other.follow_ups, strict=True):
             both = [dict(flat(follow_up.model_dump(mode="json"))) for follow_up in (ours, theirs)]
             modes = [str(one.pop("settings.tune", "")).rstrip("0123456789") for one in both]
-            assert modes[0] == modes[1], "as many random biases as the model has coefficients: a size"
+            assert modes[0] == modes[1], "so many random biases a function: a size"
             found = {key.removeprefix("settings.") for key in differing(*both)}
             assert found <= SIZES, path
     for loaded, size in ((nano, "nano"), (paper, "paper")):
