@@ -71,7 +71,7 @@ def test_the_examples_in_the_docs_load(example: str, tmp_path: Path) -> None:
             {"activation", "activation_overrides"},
         ),
         ("raft/nano/pretrain-bert-raf", "raft/nano/pretrain-bert-gelu", {"activation", "activation_overrides"}),
-        ("paper/polycom-1b", "paper/polycom-1b-swiglu", {"activation"}),
+        ("polycom/dense-paper", "polycom/dense-paper-swiglu", {"activation"}),
     ],
 )
 def test_the_papers_pairs_differ_in_the_activation_alone(first: str, second: str, slots: set[str]) -> None:
