@@ -65,6 +65,20 @@ def test_hardware_is_compared_as_found_and_not_as_asked_for(tmp_path: Path) -> N
     assert len(cohorts(runs)) == 2
 
 
+def test_where_the_same_text_lay_does_not_matter(tmp_path: Path) -> None:
+    files = [{"corpus": {"source": "files", "files": [name]}} for name in ("a.txt", "b.txt")]
+    parts = [[{"weight": w, **one["corpus"]} for w in (1.0, 3.0)] for one in files]
+    mixtures = [{"corpus": {"source": "mixture", "parts": each}} for each in parts]
+    own = [{"corpus": {"source": "checkpoint", "checkpoint": name}, "budget": {}} for name in ("a", "b")]
+    sets = [{"validation": {"sets": {"news": one["corpus"]}}} for one in files]
+    for first, second in (files, mixtures, own, sets, ({"validation": {}}, sets[0])):
+        runs = [fake_runs.pretrain(tmp_path, "gelu", recipe=first), fake_runs.pretrain(tmp_path, "raf", recipe=second)]
+        assert len(cohorts(runs)) == 1
+    heavier = {"corpus": {"source": "mixture", "parts": [{**parts[0][0], "weight": 2.0}, parts[0][1]]}}
+    runs = [fake_runs.pretrain(tmp_path, name, recipe=one) for name, one in (("gelu", mixtures[0]), ("raf", heavier))]
+    assert len(cohorts(runs)) == 2
+
+
 def test_other_data_is_another_cohort(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path, activation) for activation in ("gelu", "raf")]
     runs[0].info["data"] = {**runs[0].info["data"], "hash": "beef"}

@@ -20,6 +20,7 @@ from actbench.config.schema import FilesCorpus, TokenizerSection
 from actbench.data import cache, documents, packing, portions, shards
 from actbench.data import tokenizer as tokenizing
 from actbench.data.packing import TokenData, prepare
+from actbench.data.splitting import split_hash
 from actbench.errors import BadInput
 
 TEXT = Path(__file__).parents[2] / "shared" / "data" / "text"
@@ -178,6 +179,16 @@ def test_no_more_is_read_than_max_tokens_needs(
     else:
         assert data.facts["tokenizer_learnt_from"].startswith("the first ")
     assert len(pack(corpus(max_tokens=10**9), section).train) == len(whole.train) or learnt
+
+
+def test_no_held_out_document_has_taught_the_tokenizer(ready: TokenizerSection) -> None:
+    """Before the tokens end, the fraction has held out none: the lowest is, and it may have been learnt from."""
+    later = sorted(LINES, key=lambda line: split_hash(line) < 0.1)
+    few = corpus(lines=later, max_tokens=2_000)
+    with pytest.raises(BadInput, match="max_tokens: of the documents of the first 2,000 training tokens"):
+        pack(few)
+    assert len(pack(few, ready).validation) > 0
+    assert len(pack(corpus(lines=later[::-1], max_tokens=2_000)).validation) > 0
 
 
 def test_the_command_packs_what_training_finds(actbench: Any, tiny_recipe: Any) -> None:

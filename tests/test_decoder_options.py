@@ -26,6 +26,19 @@ def test_the_defaults_are_what_there_was_before(write: Write) -> None:
     assert not any("router" in name for name in names)
 
 
+def test_what_is_said_and_changes_nothing_makes_no_other_run(write: Write) -> None:
+    all_alike, shared = (load_recipe(write(GPT), [f"model.n_kv_heads={n}"]).identity() for n in (2, 1))
+    assert all_alike == load_recipe(write(GPT)).identity() != shared
+    experts = write(MOE)
+    apart = "model.moe.activation_sharing=expert"
+    for name, matters in (("gelu", False), ("swiglu", False), ("poly_norm", True)):
+        said = f"model.activation.name={name}"
+        one, other = (load_recipe(experts, [said, *more]).identity() for more in ([], [apart]))
+        assert (one != other) is matters, name
+    mixed = "model.activation_overrides=[{layers: 1, name: raf}]"
+    assert load_recipe(experts, [mixed, apart]).identity() != load_recipe(experts, [mixed]).identity()
+
+
 def test_the_experts_width_takes_the_place_of_d_ff(write: Write, tmp_path: Path) -> None:
     recipe = load_recipe(write(MOE))
     assert recipe.model.d_ff == 24

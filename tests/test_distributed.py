@@ -237,6 +237,16 @@ def test_the_reason_is_told_not_what_followed_from_it(ends, error, told):
     assert isinstance(found, error) and told in str(found)
 
 
+@pytest.mark.parametrize(("said", "told"), [(None, "ended without a word"), ((0, "process 0: KeyError"), "KeyError")])
+def test_a_closed_pipe_is_no_word(said, told):
+    report, sender = multiprocessing.Pipe(duplex=False)
+    if said:
+        sender.send(said)
+    sender.close()
+    ended = Ended(1)
+    assert told in str(processes._error([ended], {ended: report}))
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

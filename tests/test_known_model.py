@@ -19,6 +19,8 @@ from studies import carry_out, planned
 
 from actbench.activations import create
 from actbench.analysis.compare import compare
+from actbench.config import load_recipe
+from actbench.config.placement import placement
 from actbench.errors import BadInput
 from actbench.evaluation.load import load
 from actbench.nn.bert import Bert
@@ -27,7 +29,7 @@ from actbench.store.index import records
 from actbench.study.estimate import estimate
 from actbench.study.status import status
 from actbench.training.import_model import TOLERANCE, import_model
-from actbench.training.known_model import LIKE_GELU, known_recipe, plan_import
+from actbench.training.known_model import LIKE_GELU, LIKE_TANH, known_recipe, plan_import
 
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
 RAF = "model.activation.name=raf"
@@ -141,7 +143,15 @@ def test_what_our_model_cannot_be_is_refused_by_name(tmp_path: Path, config: dic
         ("model.activation.name=raff", "did you mean 'raf'?"),
         ("model.d_model=64", "model.d_model: the checkpoint has 32, not 64"),
         ("budget.steps=10", "a model that came ready has no budget"),
-        ("corpus.source=builtin", "exactly one of steps, tokens, minutes"),
+        ("corpus.source=builtin", "corpus.source: a model that came ready is not trained on a text"),
+        ("model=3", "model: "),
+        ("corpus=3", "corpus: "),
+        ("tokenizer.file=null", "tokenizer.file: the checkpoint has tokenizer.json, not None"),
+        ("seed=1", "seed: a model that came ready is the same for every seed"),
+        ("optimizer.lr=1e-4", "optimizer.lr: a model that came ready is not trained"),
+        ("optimizer.activation.frozen=true", "optimizer.activation: a model that came ready is not trained"),
+        ("schedule.kind=cosine", "schedule.kind: a model that came ready is not trained"),
+        ("validation.sequences=8", "validation.sequences: a model that came ready is not trained"),
         ("batch.length=64", f"positions for {LENGTH} tokens"),
     ],
 )
@@ -149,6 +159,33 @@ def test_what_a_swap_cannot_change(folder: Path, change: str, expected: str) -> 
     with pytest.raises(BadInput) as caught:
         take(folder, change)
     assert expected in str(caught.value)
+
+
+def test_a_checkpoint_is_no_text_to_train_a_model_on(folder: Path, tiny_recipe: Any, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="not trained on a text"):
+        take(folder, "corpus.source=builtin", "budget.steps=5")
+    corpus = ["corpus.source=checkpoint", f"corpus.checkpoint={folder}"]
+    gpt = load_recipe(tiny_recipe("gpt"), [*corpus, *(f"budget.{key}=null" for key in ("steps", "tokens", "minutes"))])
+    with pytest.raises(BadInput, match="the checkpoint is a bert, not a gpt"):
+        plan_import(gpt, tmp_path / "runs")
+
+
+def test_seeds_of_a_study_make_no_independent_models_of_one(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    axes = "{model.activation.name: [gelu], seed: [0, 1]}"
+    file.write_text(f"name: s\ntitle: S\nexperiments:\n  - recipe: hf:{folder}\n    axes: {axes}\n")
+    with pytest.raises(BadInput, match="the same for every seed"):
+        planned(file)
+
+
+def test_a_raf_is_fitted_to_what_it_takes_the_place_of(folder: Path) -> None:
+    said = ["{layers: 0, name: raf}", "{slot: layers.1, name: raf, init: gelu}", "{slot: pooler, name: raf}"]
+    recipe = known_recipe(str(folder), [f"model.activation_overrides=[{', '.join(said)}]"])
+    inner, told, pooler = (spec.options for spec in placement(recipe.model).values())
+    assert (inner, told, pooler) == (LIKE_GELU, {"init": "gelu"}, LIKE_TANH)
+    x = torch.linspace(-10, 10, 2001)
+    error = (create("raf", **pooler)(x) - x.tanh()).abs()
+    assert error[x.abs() <= 8].max() < 0.0004 and error.max() < 0.008
 
 
 def test_an_untied_head_is_refused(tmp_path: Path) -> None:
@@ -167,7 +204,7 @@ def test_a_fitted_raf_hardly_moves_the_logits(folder: Path) -> None:
     swap = run.summary["swap"]
     assert 0 < swap["relative"] < TOLERANCE == 0.02 and swap["same_top"] > 0.95
     activation = run.info["recipe"]["model"]["activation"]
-    assert activation == {"name": "raf", "init": "gelu", "range": [-6.0, 6.0]}
+    assert activation == {"name": "raf", "range": [-6.0, 6.0]}  # init gelu is its default
     x = torch.linspace(-10, 10, 2001)
     error = (create("raf", **LIKE_GELU)(x) - torch.nn.functional.gelu(x)).abs()
     assert error[x.abs() <= 6].max() < 0.0035 and error.max() < 0.05
@@ -186,7 +223,7 @@ def test_where_inputs_are_large_the_fit_is_nearer_than_the_published_start(tmp_p
             layer.intermediate.dense.weight.mul_(4)
     source = save(wide, tmp_path / "model")
     ours, published = take(source, RAF), take(source, RAF, "model.activation.init=gelu")
-    assert published.info["recipe"]["model"]["activation"] == {"name": "raf", "init": "gelu"}
+    assert published.info["recipe"]["model"]["activation"] == {"name": "raf"}  # at its defaults
     assert published.summary["swap"]["relative"] > 3 * ours.summary["swap"]["relative"]
 
 

@@ -271,8 +271,8 @@ def assert_counted(section: BertSection | GptSection, V: int) -> None:
 @pytest.mark.parametrize(
     ("recipe", "name", "total", "active"),
     [
-        ("paper/polycom-1b-swiglu", "swiglu", 1_345_423_360, None),
-        ("paper/polycom-1b", "poly_norm", 1_345_423_456, None),
+        ("polycom/dense-paper-swiglu", "swiglu", 1_345_423_360, None),
+        ("polycom/dense-paper", "poly_norm", 1_345_423_456, None),
         ("polycom/moe-paper", "swiglu", 6_919_161_856, 1_282_017_280),
         ("polycom/moe-paper", "poly_norm", 6_919_161_920, 1_282_017_344),
     ],

@@ -90,6 +90,22 @@ def test_torchs_own_kernel_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> No
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+def test_an_expert_without_rows_gets_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch's kernel leaves unwritten what an empty group adds up to."""
+
+    def unwritten(a: Tensor, b: Tensor, offs: Tensor) -> Tensor:
+        return torch.full((len(offs), a.shape[0], b.shape[1]) if b.ndim == 2 else (len(a), b.shape[2]), torch.nan)
+
+    monkeypatch.setattr(F, "grouped_mm", unwritten, raising=False)
+    monkeypatch.setattr(grouped, "_has_kernel", lambda *_: True)
+    weight = torch.randn(4, 8, 32)
+    _, by_weight = grouped.grouped_linear_gradients(
+        torch.randn(5, 8), torch.randn(5, 32), weight, torch.tensor([0, 3, 3, 5])
+    )
+    assert by_weight.isnan().flatten(1).all(1).tolist() == [False, True, False, True]
+    assert (by_weight[[0, 2]] == 0).all()
+
+
 def test_a_normalisation_sees_the_row_of_one_token_in_one_expert() -> None:
     layer, x = block("poly_norm"), rows()
     seen: list[torch.Size] = []

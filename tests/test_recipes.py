@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actbench.config import Recipe, dump, load_recipe
+from actbench.config.resolve import read_chain
 from actbench.store.index import flat
 from actbench.study import Changes, load_study
 
@@ -47,6 +48,12 @@ def test_a_shipped_study_resolves_to_runs(path: Path, tmp_path: Path) -> None:
     assert len(set(identities)) == len(identities) > 1
 
 
+def test_no_two_shipped_studies_share_a_name() -> None:
+    """It is the folder of the report."""
+    names = [read_chain(path).data["name"] for path in STUDIES]
+    assert sorted(set(names)) == sorted(names)
+
+
 @pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", DOCS, flags=re.DOTALL))
 def test_the_examples_in_the_docs_load(example: str, tmp_path: Path) -> None:
     lines = [line for line in example.splitlines() if not line.startswith("extends:")]
@@ -64,7 +71,7 @@ def test_the_examples_in_the_docs_load(example: str, tmp_path: Path) -> None:
             {"activation", "activation_overrides"},
         ),
         ("raft/nano/pretrain-bert-raf", "raft/nano/pretrain-bert-gelu", {"activation", "activation_overrides"}),
-        ("paper/polycom-1b", "paper/polycom-1b-swiglu", {"activation"}),
+        ("polycom/dense-paper", "polycom/dense-paper-swiglu", {"activation"}),
     ],
 )
 def test_the_papers_pairs_differ_in_the_activation_alone(first: str, second: str, slots: set[str]) -> None:
@@ -108,7 +115,7 @@ def test_rafts_nano_protocols_differ_from_the_papers_in_sizes_alone(path: Path, 
         for ours, theirs in zip(one.follow_ups, other.follow_ups, strict=True):
             both = [dict(flat(follow_up.model_dump(mode="json"))) for follow_up in (ours, theirs)]
             modes = [str(one.pop("settings.tune", "")).rstrip("0123456789") for one in both]
-            assert modes[0] == modes[1], "as many random biases as the model has coefficients: a size"
+            assert modes[0] == modes[1], "so many random biases a function: a size"
             found = {key.removeprefix("settings.") for key in differing(*both)}
             assert found <= SIZES, path
     for loaded, size in ((nano, "nano"), (paper, "paper")):

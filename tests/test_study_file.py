@@ -71,6 +71,7 @@ def test_only_a_bert_is_fine_tuned(problems):
         ({"activation": "rav"}, "did you mean 'raf'?"),
         ({"activation": "raf", "model": "tiny-brt"}, "did you mean 'tiny-bert'?"),
         ({"activation": "raf", "task": "cola"}, "no run is fine-tuned or scored on the claim's task, 'cola'"),
+        ({"activation": "raf"}, "claim: a claim needs 6 pre-training seeds to be judged, and has 1"),
         ({"activation": "raf", "margins": 1}, "did you mean 'claim.margin'?"),
     ],
 )

@@ -117,6 +117,11 @@ def canonical(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return without_defaults(get(name), options)
 
 
+def has_coefficients(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the activation has anything to learn. Raises BadInput as `create` does."""
+    return next(create(name, width=4 * groups(options), **options).parameters(), None) is not None
+
+
 def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What is wrong with an activation's name and options, as (key, message, hint); empty when all is well."""
     from actbench.activations.options import check

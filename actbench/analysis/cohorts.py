@@ -18,6 +18,7 @@ from actbench.config import FinetuneSettings, SquadSettings
 from actbench.config.grid import ACTIVATION_LR
 from actbench.config.placement import named_in, short_name
 from actbench.config.resolve import read_recorded
+from actbench.config.schema import WHERE_DATA_IS
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
 
@@ -198,11 +199,13 @@ def _own_source(run: Run) -> str:
 def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
     """All that the runs of a cohort share. Hardware counts as it was found: asked for, it may be `auto`.
 
-    What a recipe says by default counts as unsaid: a version that knows one more key tells no run from older ones.
+    What a recipe says by default counts as unsaid: a version that knows one more key tells no run from older ones. The
+    hash of the data stands for where it lay.
     """
     recorded = read_recorded(run.info["recipe"], str(run.folder / "run.json"))
-    own = {"name", "seed", "hardware", "logging", "checkpoint"}
-    recipe = recorded.model_dump(mode="json", exclude_defaults=True, exclude=own)
+    own = {**dict.fromkeys(("name", "seed", "hardware", "logging", "checkpoint"), True), **WHERE_DATA_IS}
+    said = recorded.model_dump(mode="json", exclude_defaults=True, exclude=own)
+    recipe = {section: value for section, value in said.items() if value != {}}
     model, optimizer = recipe["model"], recipe.pop("optimizer", {})
     for section in (model, optimizer):
         section.pop("activation", None)

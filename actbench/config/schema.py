@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from actbench.activations import canonical
+from actbench.activations import canonical, has_coefficients
 from actbench.config.activation import (
     ActivationOptimizer,
     ActivationOptimizerOverride,
@@ -306,6 +306,12 @@ class HardwareSection(Section):
         return self.devices * self.nodes
 
 
+# What stands in a recipe for data: in an identity, hashes of what it leads to are in its place.
+WHERE_DATA_IS: dict[str, Any] = {
+    "corpus": {"files": True, "checkpoint": True, "parts": {"__all__": {"files"}}},
+    "tokenizer": {"file"},
+    "validation": {"sets"},
+}
 SPREAD = ("strategy", "devices", "nodes", "checkpoint_activations", "peak_tflops")  # of hardware: how, not what
 
 
@@ -396,17 +402,15 @@ class Recipe(Section):
             "name": True,
             "logging": True,
             "hardware": set(SPREAD),
-            "corpus": {"files": True, "checkpoint": True, "parts": {"__all__": {"files"}}},
-            "tokenizer": {"file"},
-            "validation": {"sets"},
+            **WHERE_DATA_IS,
         }
         data = self.model_dump(mode="json", exclude_defaults=True, exclude=without)
         if not data.get("hardware"):
             data.pop("hardware", None)
         slots = slot_names(self.model.family, self.model.n_layers)
+        placed = placement(self.model)
         named = {
-            slot: {**canonical(spec.name, spec.options), "name": short_name(spec.name)}
-            for slot, spec in placement(self.model).items()
+            slot: {**canonical(spec.name, spec.options), "name": short_name(spec.name)} for slot, spec in placed.items()
         }
         learnt = {
             slot: own.model_dump(mode="json", exclude_defaults=True)
@@ -416,6 +420,12 @@ class Recipe(Section):
             said = data.setdefault(section, {})
             said.pop("activation_overrides", None)
             said["activation"] = by_slot
+        model = data["model"]
+        if model.get("n_kv_heads") == self.model.n_heads:
+            del model["n_kv_heads"]
+        apart = "activation_sharing" in model.get("moe", {})
+        if apart and not any(has_coefficients(spec.name, spec.options) for spec in placed.values()):
+            del model["moe"]["activation_sharing"]  # of nothing
         return data
 
 

@@ -25,7 +25,17 @@ from tokenizers import Tokenizer
 from actbench.config.schema import Corpus, TokenizerSection
 from actbench.data import cache, documents
 from actbench.data import tokenizer as tokenizing
-from actbench.data.portions import LEARNT_BYTES, Portion, Used, Watch, learn, open_source, portions, use
+from actbench.data.portions import (
+    LEARNT_BYTES,
+    Portion,
+    Used,
+    Watch,
+    check_none_taught,
+    learn,
+    open_source,
+    portions,
+    use,
+)
 from actbench.data.shards import Shards
 from actbench.data.tokenising import Packer, token_type
 from actbench.errors import BadInput, Problem
@@ -181,10 +191,13 @@ def _pack(
 
     work = cache.work_folder(folder)
     shards = [_shards(work, number, portion) for number, portion in enumerate(own)]
-    tokenizer, learnt_from = (loaded, None) if loaded else learn(settings, own, shards, fraction, work, watch)
+    ready = (loaded, None, [1.0] * len(own)) if loaded else None
+    tokenizer, learnt_from, taught_none_below = ready or learn(settings, own, shards, fraction, work, watch)
     text = tokenizer.to_str()
     (folder / TOKENIZER_FILE).write_text(text, encoding="utf-8")
     used = [use(portion, some, tokenizer, fraction, jobs, watch) for portion, some in zip(own, shards, strict=True)]
+    for portion, one, below in zip(own, used, taught_none_below, strict=True):
+        check_none_taught(portion, one, below)
     tallies = {split: _write_split(used, folder / f"{split}.bin", split) for split in SPLITS}
     splits = {split: _total(each) for split, each in tallies.items()}
     for split, tally in splits.items():

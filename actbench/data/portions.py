@@ -162,9 +162,10 @@ def learn(
     fraction: float,
     work: Path,
     watch: Watch | None,
-) -> tuple[Tokenizer, str]:
+) -> tuple[Tokenizer, str, list[float]]:
     """A tokenizer of the training documents, each portion's by its weight, and from how much of them it is learnt.
 
+    The numbers are the hashes below which a portion's documents did not teach it.
     A portion that is read for so many tokens only gives its first documents, any other one pieces from all over.
     """
     texts = [_learnt_from(*one, fraction, watch) for one in zip(own, shards, strict=True)]
@@ -172,7 +173,19 @@ def learn(
     made = work / "tokenizer.json"
     if not made.exists():
         write_text(made, tokenizing.train(settings, _Texts(texts)).to_str())
-    return Tokenizer.from_str(made.read_text(encoding="utf-8")), said
+    return Tokenizer.from_str(made.read_text(encoding="utf-8")), said, [text.below for text in texts]
+
+
+def check_none_taught(portion: Portion, used: Used, below: float) -> None:
+    """Raises BadInput where a held-out document may have taught the tokenizer, whose own were held out `below`.
+
+    It may where the tokens end before the fraction holds out a document: then the lowest of those read is held out,
+    and which those are, the tokenizer decides.
+    """
+    if used.below > below:
+        message = f"of the documents of the first {portion.max_tokens:,} training tokens, the fraction holds out none"
+        hint = "give more tokens, a larger validation.fraction, or a tokenizer.file"
+        raise BadInput(Problem(message, portion.source.name, "max_tokens", hint))
 
 
 def _learnt_from(portion: Portion, shards: Shards, fraction: float, watch: Watch | None) -> _Pieces:

@@ -51,7 +51,9 @@ def grouped_linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, ends: Tens
     grad = grad.contiguous()
     if _has_kernel(x, weight):
         offsets = ends.int()
-        return F.grouped_mm(grad, weight, offs=offsets), F.grouped_mm(grad.t(), x, offs=offsets)
+        by_weight = F.grouped_mm(grad.t(), x, offs=offsets)
+        empty = ends.diff(prepend=ends.new_zeros(1)) == 0  # whose sums some GPUs leave unwritten: pytorch issue 172439
+        return F.grouped_mm(grad, weight, offs=offsets), by_weight.masked_fill_(empty[:, None, None], 0.0)
     by_x, by_weight = torch.empty_like(x), torch.empty_like(weight)
     for expert, rows in _segments(ends):
         torch.mm(grad[rows], weight[expert], out=by_x[rows])

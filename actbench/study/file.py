@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from actbench.analysis.claims import Claim
+from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.config import Recipe
 from actbench.config.placement import named_in, short_name
 from actbench.config.resolve import (
@@ -219,6 +220,14 @@ def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> 
     if claim.model is not None and claim.model not in models:
         message = f"no run has the claim's model, '{claim.model}'"
         yield Problem(message, source.place("claim.model"), "claim.model", _near(claim.model, models))
+    seeds: dict[str, set[int]] = {}
+    for recipe in recipes:
+        if claim.activation.startswith(short_name(recipe.model.activation.name)):
+            seeds.setdefault(recipe.name, set()).add(recipe.seed)
+    most = max((len(found) for name, found in seeds.items() if claim.model in (None, name)), default=ENOUGH_PAIRS)
+    if most < ENOUGH_PAIRS:
+        message = f"a claim needs {ENOUGH_PAIRS} pre-training seeds to be judged, and has {most}"
+        yield Problem(message, source.place("claim"), "claim", "leave the claim out or add seeds")
     follow_ups = [follow_up for experiment in study.experiments for follow_up in experiment.follow_ups]
     on_tasks = [follow_up for follow_up in follow_ups if isinstance(follow_up, FinetuneFollowUp | ZeroShotFollowUp)]
     tasks = {name for follow_up in on_tasks for name in follow_up.task_names}

@@ -6,7 +6,7 @@ swapped for others, the rest of the recipe is the checkpoint's. Importing this m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 from actbench.activations import get
 from actbench.config import Recipe
 from actbench.config.own_files import code_hashes
-from actbench.config.placement import in_short, placement
-from actbench.config.resolve import apply_overrides, merge, override_source, recipe_from
+from actbench.config.placement import POOLER, in_short, placement
+from actbench.config.resolve import apply_overrides, recipe_from
 from actbench.config.schema import CheckpointCorpus, TokenizerSection
 from actbench.config.yaml_source import Source
 from actbench.data import tokenizer as tokenizing
@@ -30,10 +30,12 @@ PREFIX = "hf:"  # before a folder or a hub's ID, where a run could be named too
 # Where a RAF starts that takes GELU's place: within 0.003 of it on [-6, 6], within 0.05 up to 10, where the published
 # start, fitted on [-3, 3], is 2.5 away (docs/known-models.md).
 LIKE_GELU = {"init": "gelu", "range": [-6.0, 6.0]}
-START = {*LIKE_GELU, "numerator", "denominator"}
+LIKE_TANH = {"init": "tanh", "range": [-8.0, 8.0]}  # in the pooler: within 0.0003 of it there, 0.008 up to 10
+START = {"init", "numerator", "denominator"}
 # What a recipe may say otherwise than its checkpoint, of the sections that the checkpoint decides.
 OPEN = {"model": {"activation", "activation_overrides", "dropout", "mask_fraction"}, "batch": {"length"}}
-CLOSED = ("model", "corpus", "tokenizer", "batch", "budget", "validation", "checkpoint")
+CLOSED = ("model", "corpus", "tokenizer", "batch", "budget")
+OF_TRAINING = ("optimizer", "schedule", "validation", "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -90,19 +92,46 @@ def known_recipe(reference: str, changes: Sequence[str] = ()) -> Recipe:
 
 
 def swapped_recipe(source: Source) -> Recipe:
-    """The recipe of a changed source. A RAF that is not told where to start is fitted to the model's own activation."""
-    activation = source.data["model"].get("activation")
-    if isinstance(activation, dict) and activation.get("name") == "raf" and not START & set(activation):
-        source = merge(source, override_source("model.activation", LIKE_GELU, source.place("model.activation")))
+    """The recipe of a changed source. A RAF that is not told where to start is fitted to what it takes the place of.
+
+    Raises BadInput, also for a text to train on.
+    """
+    corpus, model = source.data.get("corpus"), source.data.get("model")
+    if isinstance(corpus, dict) and corpus.get("source") != "checkpoint":
+        message = "a model that came ready is not trained on a text"
+        raise BadInput(Problem(message, source.place("corpus.source"), "corpus.source"))
+    if isinstance(model, dict):
+        source = Source({**source.data, "model": {**model, **_fitted(model)}}, source.places)
     return recipe_from(source)
 
 
+def _fitted(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The activations of a raw model section, each RAF without a start given one."""
+    changed: dict[str, Any] = {}
+    if _wants_a_start(model.get("activation")):
+        changed["activation"] = {**LIKE_GELU, **model["activation"]}
+    overrides = model.get("activation_overrides")
+    if isinstance(overrides, list):
+        changed["activation_overrides"] = [
+            {**(LIKE_TANH if one.get("slot") == POOLER else LIKE_GELU), **one} if _wants_a_start(one) else one
+            for one in overrides
+        ]
+    return changed
+
+
+def _wants_a_start(spec: Any) -> bool:
+    return isinstance(spec, dict) and spec.get("name") == "raf" and not START & set(spec)
+
+
 def plan_import(recipe: Recipe, runs: Path) -> ImportPlan:
-    """The plan to take the recipe's checkpoint in. Raises BadInput where it has other sizes, or the swap no place."""
+    """The plan to take the recipe's checkpoint in. Raises BadInput where it has other sizes, or the swap no place.
+
+    So it does for what would change nothing but the run's identity: one checkpoint is one model, whatever the seed.
+    """
     assert isinstance(recipe.corpus, CheckpointCorpus)
     checkpoint = open_checkpoint(recipe.corpus.checkpoint)
     own = recipe_from(base_recipe(checkpoint))
-    problems = [*_contradictions(recipe, own), *_without_a_place(recipe)]
+    problems = [*_contradictions(recipe, own), *_without_effect(recipe, own), *_without_a_place(recipe)]
     if problems:
         raise BadInput(problems)
     vocab_size, origin = int(checkpoint.config["vocab_size"]), checkpoint.facts()
@@ -130,13 +159,33 @@ def _check_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> None:
 
 def _contradictions(recipe: Recipe, own: Recipe) -> Iterator[Problem]:
     """What the recipe says otherwise than the checkpoint."""
-    said, is_so = recipe.model_dump(mode="json"), own.model_dump(mode="json")
-    for section in CLOSED:
-        for key, value in said[section].items():
-            if value != is_so[section][key] and key not in OPEN.get(section, ()):
-                yield Problem(f"the checkpoint has {is_so[section][key]}, not {value}", key=f"{section}.{key}")
+    if recipe.model.family != own.model.family:
+        yield Problem(f"the checkpoint is a {own.model.family}, not a {recipe.model.family}", key="model.family")
+        return
+    for section, key, is_so, value in _differing(recipe, own, CLOSED):
+        if key not in OPEN.get(section, ()):
+            yield Problem(f"the checkpoint has {is_so}, not {value}", key=f"{section}.{key}")
     if recipe.batch.length > own.batch.length:
         yield Problem(f"the checkpoint has positions for {own.batch.length} tokens", key="batch.length")
+
+
+def _without_effect(recipe: Recipe, own: Recipe) -> Iterator[Problem]:
+    """What the recipe says of training, and a seed, on which nothing of a checkpoint depends."""
+    if recipe.seed != own.seed:
+        hint = "fine-tuning has seeds of its own"
+        yield Problem("a model that came ready is the same for every seed: leave it out", key="seed", hint=hint)
+    for section, key, *_ in _differing(recipe, own, OF_TRAINING):
+        message = "a model that came ready is not trained: this does nothing, leave it out"
+        yield Problem(message, key=f"{section}.{key}")
+
+
+def _differing(recipe: Recipe, own: Recipe, sections: Sequence[str]) -> Iterator[tuple[str, str, Any, Any]]:
+    """Section, key, the checkpoint's value and the recipe's, where both have one and it is not the same."""
+    said, is_so = recipe.model_dump(mode="json"), own.model_dump(mode="json")
+    for section in sections:
+        for key, value in said[section].items():
+            if key in is_so[section] and value != is_so[section][key]:
+                yield section, key, is_so[section][key], value
 
 
 def _without_a_place(recipe: Recipe) -> Iterator[Problem]:

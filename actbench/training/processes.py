@@ -49,7 +49,7 @@ def train_apart(planned: Plan, resume: bool) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     port, n_threads = _free_port(), max(1, hardware.threads // hardware.devices)
-    ranks, reports = [], []
+    ranks, reports, passed_on = [], [], []
     for rank in range(hardware.devices):
         place = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         report, sender = context.Pipe(duplex=False)
@@ -57,11 +57,14 @@ def train_apart(planned: Plan, resume: bool) -> None:
         arguments = (sender, streams, {**os.environ, **place}, n_threads, planned.recipe, planned.folder.parent, resume)
         ranks.append(context.Process(target=_rank, args=arguments, name=f"process {rank} of {hardware.devices}"))
         reports.append(report)
+        passed_on.append((sender, *streams))
     try:
         with stoppable("stopped; --resume goes on") as stop:
             _start_server()
-            for process in ranks:
+            for process, connections in zip(ranks, passed_on, strict=True):
                 process.start()
+                for connection in connections:
+                    connection.close()
             ended = _watch(ranks, lambda: stop.number is not None)
             if ended and stop.number is None:
                 raise _error(ended, dict(zip(ranks, reports, strict=True)))
@@ -100,7 +103,7 @@ def _watch(ranks: Sequence[BaseProcess], stopped: Callable[[], bool]) -> list[Ba
 
 def _error(ended: list[BaseProcess], reports: Mapping[BaseProcess, Connection]) -> ActbenchError:
     """Why the run failed: what a process told, else which one was killed, else the first surprise."""
-    said = [report.recv() for process in ended if (report := reports[process]).poll()]
+    said = [told for process in ended if (told := _told(reports[process]))]
     for code, text in (one for one in said if one[0]):
         if code == BadInput.exit_code:
             return BadInput(text)
@@ -110,6 +113,15 @@ def _error(ended: list[BaseProcess], reports: Mapping[BaseProcess, Connection]) 
             name = signal.Signals(-(process.exitcode or 0)).name
             return RunFailed(f"{process.name} was ended by {name}; --resume goes on from the last checkpoint")
     return RunFailed(next((text for _, text in said), f"{ended[0].name} ended without a word"))
+
+
+def _told(report: Connection) -> tuple[int, str] | None:
+    """What a process said, which has ended; None when it said nothing."""
+    try:
+        said: tuple[int, str] | None = report.recv() if report.poll() else None
+    except EOFError:
+        return None
+    return said
 
 
 def _rank(
