@@ -111,7 +111,7 @@ def asked(run: Run) -> dict[str, Any]:
     What its record lacks was at its default then. Raises BadInput for what another version of actbench recorded.
     """
     recipe = read_recorded(run.info["recipe"], str(run.folder / "run.json")).model_dump(mode="json")
-    tuned = {key: run.info[key] for key in ("task", "finetune", "finetune_seed") if key in run.info}
+    tuned: dict[str, Any] = {key: run.info[key] for key in ("task", "finetune", "finetune_seed") if key in run.info}
     return {**recipe, **tuned, **({"finetune": finetune_settings(run)} if "finetune" in tuned else {})}
 
 
