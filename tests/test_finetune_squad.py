@@ -24,7 +24,8 @@ from actbench.nn.heads import Spans
 from actbench.nn.init import initialize_head
 from actbench.store import Run
 from actbench.study.estimate import _tokens
-from actbench.study.follow_ups import SquadFollowUp, plans_of
+from actbench.study.follow_up_plans import plans_of
+from actbench.study.follow_ups import SquadFollowUp
 from actbench.training import finetune as training
 from actbench.training import plan, pretrain
 from actbench.training.finetune_plan import plan_finetuning

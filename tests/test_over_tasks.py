@@ -10,6 +10,7 @@ import pytest
 
 from actbench.analysis.comparisons import compare
 from actbench.analysis.over_tasks import OverTasks, over_tasks
+from actbench.analysis.task_numbers import task_number
 from actbench.errors import BadInput
 from actbench.report.figures import plot_profiles
 from actbench.report.task_tables import tasks_table
@@ -120,3 +121,8 @@ def test_profiles_need_a_baseline_and_a_format(tmp_path: Path, study: Study) -> 
         plot_profiles([study.aggregated()["raf"]], "gelu", tmp_path / "p.pmg")
     with pytest.raises(BadInput, match="no variants to draw profiles of beside gelu"):
         plot_profiles([study.aggregated()["gelu"]], "gelu", tmp_path / "p.png")
+
+
+def test_a_zero_shot_task_counts_with_its_headline_score() -> None:
+    summary = {"scores": {"acc": 0.25, "acc_norm": 0.5}, "headline": {"metric": "acc_norm", "value": 0.5}}
+    assert task_number(summary) == 0.5

@@ -23,13 +23,13 @@ class TaskMean:
 
 
 def task_number(summary: Mapping[str, Any]) -> float:
-    """What a fine-tuned run's task counts with: its headline score, of several evaluation sets their mean.
+    """What a run's task counts with: its headline score, of several evaluation sets their mean.
 
-    MNLI alone has several: matched and mismatched.
+    MNLI alone has several: matched and mismatched. A zero-shot run has one, and its scores are not told by set.
     """
     metric, value = summary["headline"]["metric"], summary["headline"]["value"]
-    sets = list(summary["scores"].values())
-    return float(value) if len(sets) == 1 else fmean(scores[metric] for scores in sets)
+    sets = [scores for scores in summary["scores"].values() if isinstance(scores, Mapping)]
+    return fmean(scores[metric] for scores in sets) if len(sets) > 1 else float(value)
 
 
 def mean_over_tasks(results: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> TaskMean | None:

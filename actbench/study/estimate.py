@@ -14,14 +14,13 @@ from actbench.data.documents import expand
 from actbench.data.requests import RequestTask
 from actbench.data.tasks import AnyExample, Example, TaskData
 from actbench.evaluation.transfer_plan import read_test
+from actbench.study.follow_up_plans import requests_of, tasks_of
 from actbench.study.follow_ups import (
     AnalyzeFollowUp,
     EvaluateFollowUp,
     FinetuneFollowUp,
     FollowUp,
     ZeroShotFollowUp,
-    requests_of,
-    tasks_of,
 )
 from actbench.study.graph import Graph, Node
 from actbench.study.speed import COMPILED, COMPILED_BEFORE_S, COMPILING_S, UNCOMPILED, Speeds

@@ -10,7 +10,8 @@ from actbench.config import Recipe
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
 from actbench.study.file import Changes, LoadedStudy, Study, load_study
-from actbench.study.follow_ups import FollowUp, check, keeps_weights, plans_of
+from actbench.study.follow_up_plans import check, keeps_weights, plans_of
+from actbench.study.follow_ups import FollowUp
 from actbench.study.tasks import Task
 from actbench.training.known_model import ImportPlan, plan_import
 from actbench.training.plan import Plan, plan

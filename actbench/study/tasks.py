@@ -14,7 +14,8 @@ from actbench.evaluation.plan import EvaluationPlan
 from actbench.evaluation.transfer_plan import TransferPlan
 from actbench.evaluation.zero_shot_plan import ZeroShotPlan
 from actbench.store import Run, claim
-from actbench.study.follow_ups import FinetuneFollowUp, FollowUp, plans_of
+from actbench.study.follow_up_plans import plans_of
+from actbench.study.follow_ups import FinetuneFollowUp, FollowUp
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.known_model import ImportPlan, plan_import
 from actbench.training.plan import plan
