@@ -51,7 +51,10 @@ def test_problems_of_all_experiments_come_at_once(problems):
         ({"eval": "perplexty"}, "did you mean 'perplexity'?"),
         ({"eval": "perplexity", "corpuses": "x"}, "did you mean 'experiments.0.follow_ups.0.corpus'?"),
         ("perplexity", "'finetune' (probes"),
-        ({"evaluate": "perplexity"}, "'finetune' (probes, glue, squad or squad_v2), 'eval' (perplexity or zero-shot) or 'analyze'"),
+        (
+            {"evaluate": "perplexity"},
+            "'finetune' (probes, glue, squad or squad_v2), 'eval' (perplexity or zero-shot) or 'analyze'",
+        ),
     ],
 )
 def test_a_follow_up_that_means_nothing(problems, follow_up, expected):
