@@ -74,7 +74,7 @@ def test_every_table_of_the_report_is_a_file_of_each_kind(tmp_path: Path, runs: 
     write_report(tmp_path / "report", StudyText("t", "", claim), runs, "gelu")
     data = json.loads((tmp_path / "report" / "tables.json").read_text())
     files = {path.stem: path for path in (tmp_path / "report" / "tables").glob("*.csv")}
-    assert len(files) == len(data["tables"]) == 11
+    assert len(files) == len(data["tables"]) == 12
     assert {path.stem for path in (tmp_path / "report" / "tables").glob("*.tex")} == set(files)
     lengths = {len(list(csv.DictReader(path.open(encoding="utf-8")))) for path in files.values()}
     assert lengths == {len(table["rows"]) for table in data["tables"]}

@@ -48,8 +48,14 @@ def recipe_from(source: Source) -> Recipe:
 
 
 def read_recorded(data: Any, where: str) -> Recipe:
-    """The recipe of a run's record. Raises BadInput for that of a version of actbench that wrote recipes otherwise."""
-    return _recorded(TypeAdapter(Recipe), data, where)
+    """The recipe of a run's record, its name whatever it is.
+
+    Raises BadInput for that of a version of actbench that wrote recipes otherwise.
+    """
+    name = data.get("name") if isinstance(data, dict) else None
+    if not isinstance(name, str):
+        return _recorded(TypeAdapter(Recipe), data, where)
+    return _recorded(TypeAdapter(Recipe), {**data, "name": "recorded"}, where).model_copy(update={"name": name})
 
 
 def read_recorded_model(data: Any, where: str) -> BertSection | GptSection:
