@@ -14,7 +14,6 @@ from typing import Any
 
 from actbench.config.yaml_source import parse_value
 from actbench.errors import BadInput, Interrupted, Problem
-from actbench.store import Run
 from actbench.study.launchers import check_options
 from actbench.study.tasks import Task, perform
 from actbench.training.hardware import use_threads
@@ -22,7 +21,6 @@ from actbench.training.hardware import use_threads
 # Ray's names. A task waits until a node has this much free.
 DEFAULTS = {"num_cpus": 1, "num_gpus": 0, "max_retries": 3}
 LOOK_S = 0.5
-SAVING_S = 60  # at most, for workers to save after a Ctrl-C
 OPTIONS = ("address", *DEFAULTS, "memory", "resources", "accelerator_type", "scheduling_strategy")
 
 
@@ -131,11 +129,6 @@ class RayLauncher:
         for reference in self.tasks:
             ray.cancel(reference, recursive=False)
         self._wait_for(len(self.tasks))
-        # To Ray a task that was tried anew may have ended before its worker, which would die with this process.
-        held = [Run(self.place.runs / run) for task in self.tasks.values() for run in task.run_ids]
-        until = time.monotonic() + SAVING_S
-        while any(run.status == "running" for run in held) and time.monotonic() < until:
-            time.sleep(LOOK_S)
         self.tasks.clear()
 
     def _wait_for(self, n: int) -> list[Any]:
