@@ -123,23 +123,17 @@ class SquadFollowUp(FinetuneFollowUp):
     grid: SquadGrid = SquadGrid()
 
 
-class EvaluateFollowUp(Section):
-    """Measure each model's perplexity on a text, or on its own held-out documents."""
+class TextFollowUp(Section):
+    """One run of each model, on a text or on the model's own held-out documents."""
 
-    eval: Literal["perplexity"]
     corpus: str | Annotated[Several[str], Field(min_length=1)] | None = (
         None  # text files or globs, relative to the working folder
     )
 
     @property
-    def title(self) -> str:
-        """What it does, in two words."""
-        return f"eval {self.eval}"
-
-    @property
     def files(self) -> list[str] | None:
         """The text's files and globs; None for the held-out documents."""
-        return _files(self.corpus)
+        return [self.corpus] if isinstance(self.corpus, str) else None if self.corpus is None else list(self.corpus)
 
     def suits(self, recipe: Recipe) -> bool:
         """Every model can be measured."""
@@ -148,6 +142,17 @@ class EvaluateFollowUp(Section):
     def n_runs(self, recipe: Recipe) -> int:
         """How many runs it makes of one pre-trained model."""
         return 1
+
+
+class EvaluateFollowUp(TextFollowUp):
+    """Measure each model's perplexity on the text."""
+
+    eval: Literal["perplexity"]
+
+    @property
+    def title(self) -> str:
+        """What it does, in two words."""
+        return f"eval {self.eval}"
 
 
 class ZeroShotFollowUp(Section):
@@ -177,12 +182,11 @@ class ZeroShotFollowUp(Section):
         return len(self.task_names)
 
 
-class AnalyzeFollowUp(Section):
+class AnalyzeFollowUp(TextFollowUp):
     """Look into each model: the rank of its weights, or on a text its hidden states or what its activations do."""
 
     analyze: Analysis
-    corpus: str | Annotated[Several[str], Field(min_length=1)] | None = None  # as for eval; not for the rank
-    sequences: Positive = SEQUENCES  # of the text
+    sequences: Positive = SEQUENCES  # of the text; the rank reads none
 
     @model_validator(mode="after")
     def _rank_needs_no_text(self) -> AnalyzeFollowUp:
@@ -194,23 +198,6 @@ class AnalyzeFollowUp(Section):
     def title(self) -> str:
         """What it does, in two words."""
         return f"analyze {self.analyze}"
-
-    @property
-    def files(self) -> list[str] | None:
-        """The text's files and globs; None for the held-out documents."""
-        return _files(self.corpus)
-
-    def suits(self, recipe: Recipe) -> bool:
-        """Every model can be looked into."""
-        return True
-
-    def n_runs(self, recipe: Recipe) -> int:
-        """How many runs it makes of one pre-trained model."""
-        return 1
-
-
-def _files(corpus: str | tuple[str, ...] | None) -> list[str] | None:
-    return None if corpus is None else [corpus] if isinstance(corpus, str) else list(corpus)
 
 
 def _kind(data: Any) -> str | None:
