@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
 BLOCK = 262144  # elements: 1 MiB in fp32. Larger, and they leave the caches; smaller, and calls cost more
+GPU_BLOCK = 1 << 26  # elements: as many as fill a GPU, and no more, for what is worked out between has their size
 
 
 def at_least_fp32(x: Tensor) -> Tensor:
@@ -26,9 +27,10 @@ def at_least_fp32(x: Tensor) -> Tensor:
 
 
 def split(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same rows of all tensors, about BLOCK elements at a time."""
+    """The same rows of all tensors, about BLOCK elements at a time; on a GPU GPU_BLOCK."""
     width = tensors[0].shape[-1]
-    rows = max(1, BLOCK // max(1, width))
+    size = BLOCK if tensors[0].device.type == "cpu" else GPU_BLOCK
+    rows = max(1, size // max(1, width))
     return zip(*(x.reshape(-1, width).split(rows) for x in tensors), strict=True)
 
 

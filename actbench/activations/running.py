@@ -34,7 +34,7 @@ def _differentiated(activation: Activation, x: Tensor) -> type[torch.autograd.Fu
     if torch.compiler.is_compiling():
         return _Compiled if activation.has_gradients() else None
     learns = next(activation.parameters(), None) is not None
-    if x.device.type != "cpu" or x.ndim == 0 or not learns or activation.draws:
+    if x.device.type not in ("cpu", "cuda") or x.ndim == 0 or not learns or activation.draws:
         return None
     return ByTable if is_served(activation, x) else InBlocks
 
@@ -48,7 +48,10 @@ class _Compiled(torch.autograd.Function):
         inputs = tensors[:n_inputs]
         ctx.activation = activation
         ctx.save_for_backward(*inputs)
-        return activation.compute(*map(at_least_fp32, inputs)).to(inputs[0].dtype)
+        output: Tensor = activation.compute(*map(at_least_fp32, inputs))
+        # A copy, which costs nothing once compiled: torch 2.11 loses every gradient of an output that an operation in
+        # place, or a `to` with nothing to do, returned.
+        return output.to(inputs[0].dtype, copy=True)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:

@@ -23,8 +23,9 @@ FEWEST = 4 * SIZE  # elements; to fill a table for fewer takes longer than to wo
 
 
 def is_served(activation: Activation, x: Tensor) -> bool:
-    """Whether an element alone decides the result, and x has enough of them in a dtype of two bytes."""
-    return activation.element_alone and x.dtype in LOW_PRECISION and x.numel() >= FEWEST
+    """Whether an element alone decides the result, and x has enough of them in a dtype of two bytes, on a CPU."""
+    many = x.dtype in LOW_PRECISION and x.numel() >= FEWEST
+    return activation.element_alone and many and x.device.type == "cpu"
 
 
 class ByTable(torch.autograd.Function):

@@ -20,6 +20,7 @@ MATCHED = 0.01  # sizes that differ by less are called matched
 MACHINE = {
     "processor": ("environment", "processor"),
     "number of cores": ("environment", "cores"),
+    "GPU": ("environment", "gpu"),
     "number of threads": ("hardware", "threads"),
     "number of devices": ("hardware", "devices"),
     "compiling": ("hardware", "compiled"),

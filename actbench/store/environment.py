@@ -22,8 +22,16 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        **_gpu(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }
+
+
+def _gpu() -> dict[str, Any]:
+    """The GPU that this process would use; nothing where there is none."""
+    import torch
+
+    return {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
 
 
 def _processor() -> str:

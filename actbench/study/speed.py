@@ -112,7 +112,7 @@ class Speeds:
         """How many times as many threads there are now as the run had; 0 when another machine or device made it."""
         was, now = SINGLE | run.info["hardware"], SINGLE | hardware.facts()
         machine = run.info["environment"]
-        if any(machine.get(key) != self._environment[key] for key in ("processor", "cores")):
+        if any(machine.get(key) != self._environment.get(key) for key in ("processor", "cores", "gpu")):
             return 0.0
         if any(was.get(key) != now[key] for key in alike):
             return 0.0

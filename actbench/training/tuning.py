@@ -5,6 +5,7 @@ The modes are RAFT's (Fang et al. 2023), their biases BitFit's (Ben Zaken et al.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +60,7 @@ def encoder_parts(encoder: Bert, *, pools: bool) -> dict[str, list[nn.Parameter]
     return parts
 
 
+@functools.lru_cache  # a study asks for each of its many fine-tunings
 def tunable(model: BertSection, *, pools: bool) -> dict[str, int]:
     """How many numbers each of an encoder's parts has but for its embeddings, without allocating them."""
     with torch.device("meta"):
