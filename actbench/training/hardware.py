@@ -17,9 +17,13 @@ from actbench.config.schema import HardwareSection
 from actbench.errors import BadInput, Problem
 from actbench.nn.loss import CrossEntropyPart
 
-# Lets the C++ compiler join a multiplication and an addition into one instruction, which rounds once instead of twice:
-# a polynomial takes half as many instructions. On other devices it has no effect; there it is the default.
-COMPILER: dict[str, str | int | bool | Callable[..., object]] = {"cpp.enable_floating_point_contract_flag": "fast"}
+# On a CPU, lets the C++ compiler join a multiplication and an addition into one instruction, which rounds once instead of
+# twice: a polynomial takes half as many instructions. On a GPU, has no sum's order chosen by a race between kernels:
+# another process would choose another, and a resumed run would end with other bits.
+COMPILER: dict[str, str | int | bool | Callable[..., object]] = {
+    "cpp.enable_floating_point_contract_flag": "fast",
+    "deterministic": True,
+}
 
 SINGLE: dict[str, Any] = {"strategy": "single", "devices": 1, "nodes": 1}  # what a run is that does not say it
 
