@@ -1,4 +1,4 @@
-"""On a GPU everything is as on the CPU: values, gradients, masks, exact resume, every kind of run. Skipped without one."""
+"""On a GPU all is as on the CPU: values, gradients, masks, losses, resuming, every kind of run. Skipped without one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import request_files
 import torch
 from activation_values import inputs_of
 from model_sections import act, randomized
-from test_pretrain import left_unfinished, results, the_run
+from test_pretrain import left_unfinished, results, rows_of, the_run
 
 from actbench.activations import Activation, available, create, get
 from actbench.config.moe import MoeSection
@@ -73,27 +73,33 @@ def test_the_same_elements_are_dropped_as_on_the_cpu(compiled: bool) -> None:
 def test_all_experts_at_once_are_the_loop_over_them(monkeypatch: pytest.MonkeyPatch, experts: int) -> None:
     section = MoeSection(experts=experts, top_k=2, d_expert=48)
     layer = randomized(MixtureOfExperts(64, 48, act("poly_norm"), section)).cuda()
-    x = torch.randn(40, 64, generator=torch.Generator().manual_seed(0)).cuda()
+    x = torch.randn(40, 64, generator=torch.Generator().manual_seed(0)).cuda().requires_grad_()
     found = []
     for has_kernel in (grouped._has_kernel, lambda *_: False):
         monkeypatch.setattr(grouped, "_has_kernel", has_kernel)
         with torch.autocast("cuda", torch.bfloat16):
             y = layer(x)
-        found.append([y, *torch.autograd.grad(y.float().square().mean(), list(layer.parameters()))])
+        found.append([y, *torch.autograd.grad(y.float().square().mean(), [x, *layer.parameters()])])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2 * other.abs().max().item())
 
 
+MOE = {"d_ff": None, "moe": {"experts": 4, "top_k": 2, "d_expert": 32}, "activation": {"name": "poly_norm"}}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("bert", {"activation": {"name": "raf"}}),
+    "gpt": ("gpt", {"activation": {"name": "raf"}}),
+    "moe": ("gpt", MOE),
+}
+
+
 @pytest.mark.parametrize("compile_", ["never", "always"])
-@pytest.mark.parametrize("family", ["bert", "gpt", "moe"])
+@pytest.mark.parametrize("kind", MODELS)
 def test_a_run_killed_and_resumed_ends_with_the_same_bits(
-    actbench: Any, tiny_recipe: Any, tmp_path: Path, family: str, compile_: str
+    actbench: Any, tiny_recipe: Any, tmp_path: Path, kind: str, compile_: str
 ) -> None:
-    model: dict[str, Any] = {"activation": {"name": "raf"}}
-    if family == "moe":
-        model = {"d_ff": None, "moe": {"experts": 4, "top_k": 2, "d_expert": 32}, "activation": {"name": "poly_norm"}}
+    family, model = MODELS[kind]
     recipe = tiny_recipe(
-        "gpt" if family == "moe" else family,
+        family,
         model=model,
         hardware={"device": "cuda", "compile": compile_},
         budget={"steps": 150},
@@ -108,17 +114,22 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(
     assert results(the_run(tmp_path / "killed")) == results(whole)
 
 
-@pytest.mark.parametrize("name", ["gelu", "raf", "poly_norm"])
-@pytest.mark.parametrize("family", ["bert", "gpt"])
-def test_the_loss_is_the_cpus(actbench: Any, tiny_recipe: Any, tmp_path: Path, family: str, name: str) -> None:
-    losses = []
+@pytest.mark.parametrize(("precision", "close"), [("fp32", 1e-4), ("bf16", 1e-2)])
+@pytest.mark.parametrize("compile_", ["never", "always"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_losses_are_the_cpus(
+    actbench: Any, tiny_recipe: Any, tmp_path: Path, kind: str, compile_: str, precision: str, close: float
+) -> None:
+    """Gradient norms too: a wrong gradient shows there first."""
+    family, model = MODELS[kind]
+    found = []
     for device in ("cpu", "cuda"):
-        hardware = {"device": device, "precision": "fp32"}
-        recipe = tiny_recipe(family, model={"activation": {"name": name}}, hardware=hardware, budget={"steps": 20})
-        actbench("pretrain", "-r", recipe, "--runs", device, check=0)
-        summary = json.loads((the_run(tmp_path / device) / "manifest.json").read_text())["summary"]
-        losses.append(summary["validation_loss"])
-    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+        hardware = {"device": device, "precision": precision, "compile": compile_ if device == "cuda" else "never"}
+        actbench("pretrain", "-r", tiny_recipe(family, model=model, hardware=hardware), "--runs", device, check=0)
+        found.append([row for row in rows_of(the_run(tmp_path / device)) if row["kind"] == "train"])
+    for here, there in zip(*found, strict=True):
+        assert there["loss"] == pytest.approx(here["loss"], abs=close)
+        assert there["grad_norm"] == pytest.approx(here["grad_norm"], rel=10 * close)
 
 
 def test_what_follows_training_runs_there_too(actbench: Any, tiny_recipe: Any, tmp_path: Path) -> None:

@@ -54,13 +54,13 @@ class MaskedSequences:
 
     def batch(self, samples: np.ndarray, keys: Sequence[tuple[object, ...]]) -> Batch:
         """The masked batch of those samples."""
-        content_length = self.length - 2
+        content_length, all_tokens = self.length - 2, np.asarray(self.tokens)  # slices of a memory map are slow to make
         tokens = np.empty((len(samples), self.length), dtype=np.int64)
         tokens[:, 0], tokens[:, -1] = self.cls_id, self.sep_id
         positions = np.empty((len(samples), self.scored_per_sequence), dtype=np.int64)
         targets = np.empty_like(positions)
         for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
-            content = self.tokens[sample * content_length : (sample + 1) * content_length].astype(np.int64)
+            content = all_tokens[sample * content_length : (sample + 1) * content_length].astype(np.int64)
             tokens[row, 1:-1], at = self.masking.apply(content, keyed_generator("mask", *key))
             positions[row] = at + 1
             targets[row] = content[at]
