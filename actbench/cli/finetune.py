@@ -27,7 +27,7 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         metavar="RUN|hf:MODEL",
-        help="The pre-trained run: a folder, name, or beginning of a name. Or hf: and a BERT's folder or hub ID.",
+        help="The pre-trained run: a folder, name, or beginning of a name. Or hf: and a BERT's or RoBERTa's folder or hub ID.",
     ),
 ]
 ActivationOption = Annotated[
