@@ -115,7 +115,7 @@ def test_a_pickle_with_code_is_refused_and_nothing_is_made(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ({"model_type": "roberta"}, "model_type: 'roberta' is not supported"),
+        ({"model_type": "xlm-roberta"}, "model_type: 'xlm-roberta' is not supported (supported: 'bert' or 'roberta')"),
         ({"model_type": None}, "model_type: None is not supported"),
         ({"hidden_act": "relu"}, "hidden_act: 'relu' is not supported"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type: 'relative_key' is not supported"),

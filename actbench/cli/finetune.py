@@ -27,7 +27,8 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         metavar="RUN|hf:MODEL",
-        help="The pre-trained run: a folder, name, or beginning of a name. Or hf: and a BERT's folder or hub ID.",
+        help="The pre-trained run: a folder, name, or beginning of a name. "
+        "Or hf: and the folder or hub ID of a BERT or RoBERTa.",
     ),
 ]
 ActivationOption = Annotated[

@@ -1,4 +1,4 @@
-"""`actbench runs import-hf`: a published BERT as a finished pre-training run."""
+"""`actbench runs import-hf`: a published BERT or RoBERTa as a finished pre-training run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from actbench.cli.common import RUNS, JsonOption, RunsOption, SetOption, print_j
 
 
 def import_hf(
-    model: Annotated[str, typer.Argument(help="A checkpoint of BERT: its folder, or the hub's ID or ID@REVISION.")],
+    model: Annotated[
+        str, typer.Argument(help="A checkpoint of BERT or RoBERTa: its folder, or the hub's ID or ID@REVISION.")
+    ],
     changes: SetOption = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a BERT of the Hugging Face hub or a folder in, as a run to fine-tune, measure and draw.
+    """Take a BERT or RoBERTa of the Hugging Face hub or a folder in, as a run to fine-tune, measure and draw.
 
     Its activations can be swapped; the command tells how much that changes its logits.
 

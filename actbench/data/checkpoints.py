@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actbench.data.hub import TIMEOUT_S, unusable
+from actbench.data.tokenizer import MERGES
 from actbench.errors import BadInput, Problem
 from actbench.store.atomic import sha256
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
-TOKENIZERS = ("tokenizer.json", "vocab.txt")
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")  # the first; beside vocab.json its merges
 OTHERS = ("config.json", "tokenizer_config.json", "README.md")
 HINT = "give the hub's ID, as in bert-base-uncased or ORG/NAME, or a folder"
 
@@ -56,14 +57,23 @@ class Checkpoint:
 
     @property
     def tokenizer(self) -> Path:
-        """tokenizer.json or vocab.txt. Raises BadInput when there is neither."""
+        """tokenizer.json, vocab.txt or vocab.json. Raises BadInput when there is none."""
         return self._first(TOKENIZERS, "no tokenizer")
 
     @property
     def lowercase(self) -> bool:
         """Whether a vocab.txt is of lower-cased words, which it does not say itself."""
+        return bool(self._tokenizer_config.get("do_lower_case", True))
+
+    @property
+    def prefix_space(self) -> bool:
+        """Whether a text begins as if after a space, which a vocab.json does not say itself."""
+        return bool(self._tokenizer_config.get("add_prefix_space", False))
+
+    @property
+    def _tokenizer_config(self) -> dict[str, Any]:
         path = self.folder / "tokenizer_config.json"
-        return bool((_object(path) if path.is_file() else {}).get("do_lower_case", True))
+        return _object(path) if path.is_file() else {}
 
     @property
     def licence(self) -> str | None:
@@ -75,6 +85,8 @@ class Checkpoint:
     def facts(self) -> dict[str, Any]:
         """JSON data: where it is from, its licence, and the sha256 of every file that is used."""
         used = [self.folder / "config.json", self.weights, self.tokenizer, self.folder / "tokenizer_config.json"]
+        if self.tokenizer.name == "vocab.json":
+            used += [self.folder / name for name in MERGES]
         hashes = {path.name: sha256(path) for path in used if path.is_file()}
         return {"from": f"hf:{self.reference}", "commit": self.commit, "licence": self.licence, "sha256": hashes}
 
@@ -133,7 +145,7 @@ def _from_hub(name: str, revision: str | None) -> Checkpoint:
         HfApi().model_info(
             name, revision=revision, timeout=TIMEOUT_S
         )  # fails at once; a download tries again and again
-    small = [*OTHERS, *TOKENIZERS]
+    small = [*OTHERS, *TOKENIZERS, *MERGES]
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=small, local_files_only=OFFLINE))
     for file in WEIGHTS:
         with contextlib.suppress(EntryNotFoundError):

@@ -1,5 +1,7 @@
 """From a task's examples to batches of a BERT's inputs: [CLS] a [SEP], or [CLS] a [SEP] b [SEP].
 
+RoBERTa's are <s> a </s>, or <s> a </s></s> b </s>, and all of one type: the tokenizer decides (see Layout).
+
 Shapes: N examples, B batch, T time (the longest of a batch, rounded up to a multiple of 8).
 """
 
@@ -8,30 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from tokenizers import Tokenizer, processors
 
 from actbench.data.keys import keyed_generator
 from actbench.data.tasks import Example, T
+from actbench.data.tokenizer import ROBERTA_SPECIALS, encoder_specials
 from actbench.errors import BadInput, Problem
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 CHUNK = 4096  # examples tokenized at a time: the tokenizer's own objects are large
 
-_NEEDED = ("[CLS]", "[SEP]", "[PAD]")
 _MULTIPLE = 8  # widths that suit a GPU's matrix units, and few different shapes to compile for
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What stands around texts: `cls` a `sep`, or `cls` a `between` b `sep`. Tokens from b on are of type `second`."""
+
+    cls: int
+    sep: int
+    pad: int
+    between: tuple[int, ...]
+    second: int
 
 
 @dataclass(frozen=True)
 class EncodedExamples:
     """N tokenized examples, one after the other without padding: example i is at offsets[i]:offsets[i + 1].
 
-    `tokens` (int32) and `segments` (uint8, 1 for the second text) are flat; `offsets` is (N + 1,) int64 and
-    `labels` (N,) float32, or (N, 2) where a label is a span. No example is longer than `length`; `pad` is the id of
-    [PAD].
+    `tokens` (int32) and `segments` (uint8, their types: 1 for a BERT's second text) are flat; `offsets` is (N + 1,)
+    int64 and `labels` (N,) float32, or (N, 2) where a label is a span. No example is longer than `length`; `pad` is the
+    id of [PAD].
     """
 
     tokens: np.ndarray
@@ -51,15 +61,12 @@ class EncodedExamples:
 
 
 def encode(tokenizer_file: Path, examples: Sequence[Example], length: int) -> EncodedExamples:
-    """Tokenizes `examples` with a WordPiece tokenizer (a tokenizer.json), each to at most `length` tokens.
+    """Tokenizes `examples` with BERT's or RoBERTa's tokenizer (a tokenizer.json), each to at most `length` tokens.
 
     A pair that is too long loses tokens from the end of its longer text first (Devlin et al. 2019).
-    Raises BadInput when the file cannot be read or has no [CLS], [SEP] and [PAD].
+    Raises BadInput as `encoder_tokenizer` does.
     """
-    from tokenizers import processors
-
-    tokenizer, (cls, sep, pad) = bert_tokenizer(tokenizer_file)
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    tokenizer, layout = encoder_tokenizer(tokenizer_file)
     tokenizer.enable_truncation(length, strategy="longest_first")
     tokens: list[np.ndarray] = []
     segments: list[np.ndarray] = []
@@ -74,7 +81,7 @@ def encode(tokenizer_file: Path, examples: Sequence[Example], length: int) -> En
         offsets=np.cumsum([0, *map(len, tokens)], dtype=np.int64),
         labels=np.array([e.label for e in examples], dtype=np.float32),
         length=length,
-        pad=pad,
+        pad=layout.pad,
     )
 
 
@@ -111,31 +118,32 @@ def in_original_order(outputs: Sequence[T], order: np.ndarray) -> list[T]:
     return [outputs[k] for k in np.argsort(order)]
 
 
-def bert_tokenizer(file: Path) -> tuple[Tokenizer, tuple[int, int, int]]:
-    """The WordPiece tokenizer of a tokenizer.json, neither padding nor truncating, and its [CLS], [SEP] and [PAD].
+def encoder_tokenizer(file: Path) -> tuple[Tokenizer, Layout]:
+    """The tokenizer of a tokenizer.json, BERT's or RoBERTa's by its special tokens, and what it puts around texts.
 
-    Raises BadInput when the file cannot be read or has no [CLS], [SEP] and [PAD].
+    It neither pads nor truncates. Raises BadInput when the file cannot be read or has no [CLS], [SEP] and [PAD].
     """
-    from tokenizers import Tokenizer
-
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain Exception, for a missing file and for a broken one
         raise BadInput(Problem(f"not a tokenizer: {error}", where=str(file))) from error
-    vocabulary = tokenizer.get_vocab()
-    missing = [token for token in _NEEDED if token not in vocabulary]
-    if missing:
-        raise BadInput(
-            Problem(
-                f"the tokenizer has no {', '.join(missing)}",
-                where=str(file),
-                hint="fine-tuning needs the WordPiece tokenizer of a BERT",
-            )
-        )
     tokenizer.no_truncation()  # a saved tokenizer may pad or truncate on its own
     tokenizer.no_padding()
-    cls, sep, pad = (vocabulary[token] for token in _NEEDED)
-    return tokenizer, (cls, sep, pad)
+    names = encoder_specials(tokenizer)
+    pad, _, cls, sep, _ = names
+    ids = tokenizer.get_vocab()
+    missing = [token for token in (cls, sep, pad) if token not in ids]
+    if missing:
+        hint = "fine-tuning needs the tokenizer of a BERT or RoBERTa"
+        raise BadInput(Problem(f"the tokenizer has no {', '.join(missing)}", where=str(file), hint=hint))
+    ends = ((sep, ids[sep]), (cls, ids[cls]))
+    if names != ROBERTA_SPECIALS:
+        tokenizer.post_processor = processors.BertProcessing(*ends)
+        return tokenizer, Layout(ids[cls], ids[sep], ids[pad], between=(ids[sep],), second=1)
+    # To the library a word begins with the space before it; trimmed, it begins where an answer does.
+    prefix_space = getattr(tokenizer.pre_tokenizer, "add_prefix_space", False)
+    tokenizer.post_processor = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=prefix_space)
+    return tokenizer, Layout(ids[cls], ids[sep], ids[pad], between=(ids[sep], ids[sep]), second=0)
 
 
 def _padded(encoded: EncodedExamples, rows: np.ndarray) -> dict[str, np.ndarray]:

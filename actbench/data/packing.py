@@ -132,9 +132,12 @@ def verify(data: TokenData) -> list[str]:
     return [f"{folder}: not a whole cache entry"] if entry is None else cache.verify(entry)
 
 
-def pack_texts(tokenizer_file: Path, texts: Iterable[str]) -> np.ndarray:
-    """The documents' tokens, 1-D in memory, with the same separators and types as `prepare` writes."""
-    packer = Packer(tokenizing.load(tokenizer_file))
+def pack_texts(tokenizer_file: Path, texts: Iterable[str], *, ends: bool = True) -> np.ndarray:
+    """The documents' tokens, 1-D in memory, with the same separators and types as `prepare` writes.
+
+    `ends` False is for an encoder that came ready: RoBERTa has GPT-2's end-of-text token, and never saw it.
+    """
+    packer = Packer(tokenizing.load(tokenizer_file), ends=ends)
     chunks = (np.frombuffer(chunk, packer.dtype) for chunk, _ in packer.chunks(documents.whole(texts)))
     return np.concatenate([np.empty(0, packer.dtype), *chunks])
 

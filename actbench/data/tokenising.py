@@ -34,11 +34,14 @@ def token_type(tokenizer: Tokenizer) -> np.dtype:
 
 
 class Packer:
-    """Writes documents as tokens. Byte-level BPE has the end-of-text token after each; WordPiece nothing between."""
+    """Writes documents as tokens. Byte-level BPE has the end-of-text token after each; WordPiece nothing between.
 
-    def __init__(self, tokenizer: Tokenizer):
+    Without `ends` nothing stands between them.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, ends: bool = True):
         tokenizer.encode_special_tokens = True  # "<|endoftext|>" in a text is text
-        separator = tokenizing.special_tokens(tokenizer).end_of_text
+        separator = tokenizing.special_tokens(tokenizer).end_of_text if ends else None
         self.dtype = token_type(tokenizer)
         self._end = b"" if separator is None else np.array(separator, self.dtype).tobytes()
         self._encode = encoder(tokenizer, self.dtype)

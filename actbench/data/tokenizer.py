@@ -1,4 +1,4 @@
-"""Trains and loads tokenizers: WordPiece as BERT's, byte-level BPE as GPT-2's.
+"""Trains and loads tokenizers: WordPiece as BERT's, byte-level BPE as GPT-2's and RoBERTa's.
 
 Training is a function of the texts: the same texts give the same bytes of tokenizer.json.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,8 @@ from actbench.errors import BadInput, Problem
 
 END_OF_TEXT = "<|endoftext|>"
 BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0..4
+ROBERTA_SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")  # which stand for the same, in the same order
+MERGES = ("vocab.bpe", "merges.txt")  # the first that lies beside an encoder.json
 MAX_ALPHABET = 1000  # characters a WordPiece vocabulary knows; rarer ones are [UNK]
 _PREFIX = "##"
 _T = TypeVar("_T")
@@ -37,8 +39,17 @@ class SpecialTokens:
 
 
 def special_tokens(tokenizer: Tokenizer) -> SpecialTokens:
-    """The special ids by BERT's and GPT-2's names of the tokens."""
-    return SpecialTokens(*(tokenizer.token_to_id(token) for token in (*BERT_SPECIALS, END_OF_TEXT)))
+    """The special ids by BERT's or RoBERTa's, and GPT-2's names of the tokens."""
+    return SpecialTokens(*(tokenizer.token_to_id(token) for token in (*encoder_specials(tokenizer), END_OF_TEXT)))
+
+
+def encoder_specials(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """BERT's special tokens or RoBERTa's, those of which the tokenizer has more; BERT's where it has none."""
+
+    def known(names: tuple[str, ...]) -> int:
+        return sum(tokenizer.token_to_id(token) is not None for token in names)
+
+    return max(BERT_SPECIALS, ROBERTA_SPECIALS, key=known)
 
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:
@@ -113,9 +124,9 @@ def _continues_word(tokenizer: Tokenizer, character: str) -> bool:
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)] == ["a" + character]
 
 
-def _byte_level(model: models.BPE) -> Tokenizer:
+def _byte_level(model: models.BPE, prefix_space: bool = False) -> Tokenizer:
     tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 
@@ -130,12 +141,14 @@ def _wordpiece(model: models.WordPiece, lowercase: bool) -> Tokenizer:
     return tokenizer
 
 
-def load(path: Path, lowercase: bool = True) -> Tokenizer:
+def load(
+    path: Path, lowercase: bool = True, *, specials: Sequence[str] = (END_OF_TEXT,), prefix_space: bool = False
+) -> Tokenizer:
     """A tokenizer from a tokenizer.json, a BERT vocab.txt, a GPT-2 encoder.json, or a folder that holds one.
 
-    Beside encoder.json (or vocab.json) lies vocab.bpe or merges.txt. `lowercase` is for vocab.txt, which does
-    not say. A truncation or padding set in tokenizer.json is switched off. Raises BadInput naming the file
-    that is missing or malformed.
+    Beside encoder.json (or vocab.json) lies vocab.bpe or merges.txt. `lowercase` is for vocab.txt, `specials` and
+    `prefix_space` (a text begins as if after a space) for encoder.json: these do not say. A truncation or padding set
+    in tokenizer.json is switched off. Raises BadInput naming the file that is missing or malformed.
     """
     path = path.expanduser()
     if path.is_dir():
@@ -154,17 +167,27 @@ def load(path: Path, lowercase: bool = True) -> Tokenizer:
         return tokenizer
     if not isinstance(content, dict) or not all(type(index) is int for index in content.values()):
         raise _problem(path, "neither a tokenizer.json nor a vocabulary of tokens and ids")
-    return _guarded(path, lambda: _from_encoder(path))
+    return _guarded(path, lambda: _from_encoder(path, specials, prefix_space))
+
+
+def kind_of(tokenizer: Tokenizer, path: Path) -> str:
+    """The kind of a loaded tokenizer, as a recipe says it. Raises BadInput for another."""
+    kind = {"BPE": "byte_bpe", "WordPiece": "wordpiece"}.get(type(tokenizer.model).__name__)
+    if kind is None:
+        raise _problem(path, f"{type(tokenizer.model).__name__} is no kind of tokenizer that is known")
+    return kind
 
 
 def check_kind(tokenizer: Tokenizer, settings: TokenizerSection, path: Path) -> None:
     """Raises BadInput when a loaded tokenizer is not of `settings.kind` or lacks its special tokens."""
-    kind = {"BPE": "byte_bpe", "WordPiece": "wordpiece"}.get(type(tokenizer.model).__name__)
-    if kind is None:
-        raise _problem(path, f"{type(tokenizer.model).__name__} is no kind of tokenizer that is known")
+    kind = kind_of(tokenizer, path)
     if kind != settings.kind:
         raise _problem(path, f"holds a {kind} tokenizer, the recipe says {settings.kind}", f"set tokenizer.kind={kind}")
-    needed = BERT_SPECIALS if kind == "wordpiece" else (END_OF_TEXT,)
+    check_specials(tokenizer, BERT_SPECIALS if kind == "wordpiece" else (END_OF_TEXT,), path)
+
+
+def check_specials(tokenizer: Tokenizer, needed: Sequence[str], path: Path) -> None:
+    """Raises BadInput when a loaded tokenizer lacks some of the tokens."""
     absent = [token for token in needed if tokenizer.token_to_id(token) is None]
     if absent:
         raise _problem(path, f"has no {', '.join(absent)}")
@@ -188,14 +211,14 @@ def _from_vocab_txt(path: Path, lowercase: bool) -> Tokenizer:
     return _wordpiece(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase)
 
 
-def _from_encoder(path: Path) -> Tokenizer:
-    merges = [path.with_name(name) for name in ("vocab.bpe", "merges.txt")]
+def _from_encoder(path: Path, specials: Sequence[str], prefix_space: bool) -> Tokenizer:
+    merges = [path.with_name(name) for name in MERGES]
     beside = next((file for file in merges if file.is_file()), None)
     if beside is None:
-        raise _problem(path, "a vocabulary without its merges", "put vocab.bpe or merges.txt beside it")
-    tokenizer = _byte_level(models.BPE.from_file(str(path), str(beside)))
-    if tokenizer.token_to_id(END_OF_TEXT) is not None:
-        tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+        raise _problem(path, "a vocabulary without its merges", f"put {' or '.join(MERGES)} beside it")
+    tokenizer = _byte_level(models.BPE.from_file(str(path), str(beside)), prefix_space)
+    known = [token for token in specials if tokenizer.token_to_id(token) is not None]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in known])
     return tokenizer
 
 

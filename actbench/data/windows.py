@@ -1,5 +1,7 @@
 """From questions about texts to a BERT's inputs: [CLS] question [SEP] part of the text [SEP], in sliding windows.
 
+RoBERTa's stand between <s>, </s></s> and </s> (see encoding.Layout).
+
 Shapes: Q questions, W windows, C tokens of a question's text.
 """
 
@@ -12,10 +14,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from actbench.data.encoding import CHUNK, EncodedExamples, bert_tokenizer
+from actbench.data.encoding import CHUNK, EncodedExamples, encoder_tokenizer
 from actbench.data.tasks import Answer, Question
-
-_SPECIAL = 3  # [CLS] question [SEP] text [SEP]
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,24 @@ class _Text:
 def windows_of(
     tokenizer_file: Path, questions: Sequence[Question], length: int, max_query_length: int, doc_stride: int
 ) -> Windows:
-    """Cuts the questions' texts into windows of at most `length` tokens. Raises BadInput as `bert_tokenizer` does.
+    """Cuts the questions' texts into windows of at most `length` tokens. Raises BadInput as `encoder_tokenizer` does.
 
     Each window begins `doc_stride` tokens after the one before, as BERT's (Devlin et al. 2019), but never more than
     half of what it holds of the text: an answer at one's end then stands whole in the next. Of a question no more than
     `max_query_length` tokens are kept, and than half of the window.
     """
-    tokenizer, (cls, sep, pad) = bert_tokenizer(tokenizer_file)
+    tokenizer, layout = encoder_tokenizer(tokenizer_file)
     asked = _tokenized(tokenizer, [question.text for question in questions])
     texts = _tokenized(tokenizer, [question.context for question in questions])
-    most = min(max_query_length, (length - _SPECIAL) // 2)
+    most = min(max_query_length, (length - 2 - len(layout.between)) // 2)
     tokens, segments, labels, where = [], [], [], []
     for owner, question in enumerate(questions):
-        head = np.concatenate([[cls], asked[question.text].tokens[:most], [sep]])
+        head = np.concatenate([[layout.cls], asked[question.text].tokens[:most], layout.between])
         text = texts[question.context]
         answer = _span(question.answers[0], text) if question.answers else None
         for begin, end in _cuts(len(text.tokens), length - len(head) - 1, doc_stride):
-            tokens.append(np.concatenate([head, text.tokens[begin:end], [sep]]))
-            segments.append(np.arange(len(tokens[-1])) >= len(head))
+            tokens.append(np.concatenate([head, text.tokens[begin:end], [layout.sep]]))
+            segments.append(layout.second * (np.arange(len(tokens[-1])) >= len(head)))
             labels.append(_label(answer, begin, end, len(head)))
             where.append((owner, len(head), begin))
     owners, starts, begins = np.array(where, dtype=np.int64).T
@@ -73,7 +73,7 @@ def windows_of(
         offsets=np.cumsum([0, *map(len, tokens)], dtype=np.int64),
         labels=np.array(labels, dtype=np.float32),
         length=length,
-        pad=pad,
+        pad=layout.pad,
         questions=tuple(questions),
         owners=owners,
         texts=starts,

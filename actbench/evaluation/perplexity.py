@@ -91,7 +91,7 @@ def _tokens(parent: Run, files: tuple[str, ...] | None, recipe: Recipe, say: Say
     if files:
         texts = list(open_source(FilesCorpus(source="files", files=list(files)), say).read())
         sizes = (sum(len(text.encode()) for text in texts), sum(len(text.split()) for text in texts))
-        return pack_texts(parent.folder / "tokenizer.json", texts), *sizes
+        return pack_texts(parent.folder / "tokenizer.json", texts, ends=not parent.imported), *sizes
     data = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say)
     if data.hash != parent.info["data"]["hash"]:
         raise BadInput(

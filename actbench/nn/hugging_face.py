@@ -1,11 +1,12 @@
 """BERT under the names that Hugging Face's models give its parts: our weights as theirs, theirs as ours.
 
 A checkpoint's config.json decides the recipe's model section. What our model cannot be is refused by its key.
+RoBERTa is the same model: its parts have other names, its positions another beginning, and it has one type of tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -35,18 +36,25 @@ BERT_LAYER = {
     "feed_forward_norm": "output.LayerNorm",
 }
 ATTENTION = ("query", "key", "value")  # one matrix of ours
+# How a name begins in RoBERTa's checkpoints, and the same part's in BERT's.
+ROBERTA = {
+    "roberta.": "bert.",
+    "lm_head.dense.": "cls.predictions.transform.dense.",
+    "lm_head.layer_norm.": "cls.predictions.transform.LayerNorm.",
+    "lm_head.decoder.": "cls.predictions.decoder.",
+    "lm_head.bias": "cls.predictions.bias",
+}
 
 GELUS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}  # config.json's hidden_act
 REQUIRED = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
     "max_position_embeddings",
 )
-# What BertConfig means where config.json leaves a key out, and the values that our model can be.
+TOKEN_TYPES = {"bert": (2,), "roberta": (2, 1)}  # type_vocab_size by model_type
+# What the library means where config.json leaves a key out, and the values that our model can be.
 POSSIBLE: dict[str, tuple[Any, ...]] = {
-    "model_type": ("bert",),
     "hidden_act": tuple(GELUS),
     "position_embedding_type": ("absolute",),
-    "type_vocab_size": (2,),
     "is_decoder": (False,),
     "add_cross_attention": (False,),
     "is_encoder_decoder": (False,),
@@ -58,21 +66,30 @@ POSSIBLE: dict[str, tuple[Any, ...]] = {
 
 def config_problems(config: Mapping[str, Any], where: str) -> Iterator[Problem]:
     """What in a config.json our BERT cannot be, a key a problem."""
-    if "model_type" not in config:
-        yield Problem("missing", where, "model_type", 'a checkpoint of BERT says "bert"')
-    for key, possible in POSSIBLE.items():
+    family = config.get("model_type")
+    if family not in list(TOKEN_TYPES):
+        message = f"{family!r} is not supported" if "model_type" in config else "missing"
+        yield Problem(message, where, "model_type", _either(TOKEN_TYPES))
+        return
+    for key, possible in {**POSSIBLE, "type_vocab_size": TOKEN_TYPES[family]}.items():
         value = config.get(key, possible[0])
         if value not in possible:
-            kinds = " or ".join(repr(one) for one in possible)
-            yield Problem(f"{value!r} is not supported", where, key, f"supported: {kinds}")
+            yield Problem(f"{value!r} is not supported", where, key, _either(possible))
     for key in REQUIRED:
         if type(config.get(key)) is not int or config[key] < 1:
             yield Problem(f"expected a positive number, not {config.get(key)!r}", where, key)
+    if family == "roberta" and (type(pad := _padding_token(config)) is not int or pad < 0):
+        yield Problem(f"expected the number of a token, not {pad!r}", where, "pad_token_id")
     rates = {key: config.get(key, 0.1) for key in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
     rates["classifier_dropout"] = config.get("classifier_dropout") or rates["hidden_dropout_prob"]
     if len(set(rates.values())) > 1:
         told = ", ".join(f"{key} {value}" for key, value in rates.items())
         yield Problem(f"different dropout rates are not supported: {told}", where, "hidden_dropout_prob")
+
+
+def first_position(config: Mapping[str, Any]) -> int:
+    """Which row of a checkpoint's positions is the first token's: RoBERTa counts on from its padding token."""
+    return int(_padding_token(config)) + 1 if config["model_type"] == "roberta" else 0
 
 
 def model_section(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +107,7 @@ def model_section(config: Mapping[str, Any]) -> dict[str, Any]:
         "activation": {"name": "gelu"} if gelu == "erf" else {"name": "gelu", "approximate": "tanh"},
         "ffn_width": "fixed",
         "init_std": float(config.get("initializer_range", 0.02)),
-        "head_gelu": gelu,
+        "head_gelu": "erf" if config["model_type"] == "roberta" else gelu,
     }
 
 
@@ -109,16 +126,21 @@ def bert(model: Bert) -> Weights:
     return weights
 
 
-def from_bert(theirs: Weights, n_layers: int) -> Weights:
-    """Their weights as ours, in fp32; parts that a checkpoint lacks are lacking.
+def from_bert(theirs: Weights, n_layers: int, first_row: int = 0) -> Weights:
+    """Their weights, BERT's or RoBERTa's, as ours, in fp32; parts that a checkpoint lacks are lacking.
 
     A bare encoder's names may come without `bert.`; the oldest checkpoints call a norm's parts gamma and beta.
+    Positions before `first_row` are left out. Where there is one type of tokens, both of ours are that.
     """
     found = {_modern(name): tensor.float() for name, tensor in theirs.items()}
     found.setdefault("cls.predictions.decoder.bias", found.get("cls.predictions.bias", torch.empty(0)))
     back = {theirs: ours for ours, theirs in BERT.items()}
     ours = renamed(found, back)
     ours["head.decoder.weight"] = ours.get("head.decoder.weight", ours.get("tokens.weight", torch.empty(0)))
+    if "positions.weight" in ours:
+        ours["positions.weight"] = ours["positions.weight"][first_row:]
+    if len(segments := ours.get("segments.weight", torch.empty(0))) == 1:
+        ours["segments.weight"] = segments.repeat(2, 1)
     inner = {theirs: ours for ours, theirs in BERT_LAYER.items()}
     for number in range(n_layers):
         place = f"bert.encoder.layer.{number}."
@@ -141,7 +163,18 @@ def renamed(own: Weights, names: Mapping[str, str], place: str = "", new_place: 
     }
 
 
+def _either(possible: Iterable[Any]) -> str:
+    return f"supported: {' or '.join(repr(one) for one in possible)}"
+
+
+def _padding_token(config: Mapping[str, Any]) -> Any:
+    return config.get("pad_token_id", 1)  # as RobertaConfig
+
+
 def _modern(name: str) -> str:
+    for roberta, bert in ROBERTA.items():
+        if name.startswith(roberta):
+            name = bert + name.removeprefix(roberta)
     if name.startswith(("embeddings.", "encoder.", "pooler.")):
         name = f"bert.{name}"
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")

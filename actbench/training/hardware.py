@@ -17,8 +17,8 @@ from actbench.config.schema import HardwareSection
 from actbench.errors import BadInput, Problem
 from actbench.nn.loss import CrossEntropyPart
 
-# On a CPU, lets the C++ compiler join a multiplication and an addition into one instruction, which rounds once instead of
-# twice: a polynomial takes half as many instructions. On a GPU, has no sum's order chosen by a race between kernels:
+# On a CPU, lets the C++ compiler join a multiplication and an addition into one instruction, which rounds once instead
+# of twice: a polynomial takes half as many instructions. On a GPU, has no sum's order chosen by a race between kernels:
 # another process would choose another, and a resumed run would end with other bits.
 COMPILER: dict[str, str | int | bool | Callable[..., object]] = {
     "cpp.enable_floating_point_contract_flag": "fast",

@@ -22,7 +22,7 @@ from actbench.data.sequences import cut
 from actbench.errors import BadInput, Problem
 from actbench.nn.bert import Bert
 from actbench.nn.build import build
-from actbench.nn.hugging_face import Weights, from_bert
+from actbench.nn.hugging_face import Weights, first_position, from_bert
 from actbench.store import Run, RunWriter, claim, environment
 from actbench.store.atomic import replacing, write_json, write_text
 from actbench.training.activation_record import coefficients, describe, sample_inputs
@@ -74,7 +74,7 @@ def _weights(planned: ImportPlan) -> Weights:
     """The checkpoint's weights as ours, the positions that the recipe keeps."""
     path = str(planned.checkpoint.weights)
     theirs = planned.checkpoint.tensors()
-    weights = from_bert(theirs, planned.own.model.n_layers)
+    weights = from_bert(theirs, planned.own.model.n_layers, first_position(planned.checkpoint.config))
     decoder, tokens = (weights.get(f"{name}.weight", torch.empty(0)) for name in ("head.decoder", "tokens"))
     if not torch.equal(decoder, tokens):
         raise BadInput(Problem("the head's decoder has weights of its own: only tied ones are supported", where=path))
@@ -132,7 +132,8 @@ def _sample(planned: ImportPlan, writer: RunWriter) -> Batch:
     batch = planned.recipe.batch.model_copy(update={"length": length})
     texts = islice(documents(), DOCUMENTS)
     tokenizer = writer.folder / "tokenizer.json"
-    sequences = cut(planned.recipe.model_copy(update={"batch": batch}), tokenizer, pack_texts(tokenizer, texts))
+    tokens = pack_texts(tokenizer, texts, ends=False)
+    sequences = cut(planned.recipe.model_copy(update={"batch": batch}), tokenizer, tokens)
     return next(fixed_batches(sequences, SEQUENCES))
 
 

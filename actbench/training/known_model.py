@@ -16,12 +16,12 @@ from actbench.config import Recipe
 from actbench.config.own_files import code_hashes
 from actbench.config.placement import POOLER, in_short, placement
 from actbench.config.resolve import apply_overrides, recipe_from
-from actbench.config.schema import CheckpointCorpus, TokenizerSection
+from actbench.config.schema import CheckpointCorpus
 from actbench.config.yaml_source import Source
 from actbench.data import tokenizer as tokenizing
 from actbench.data.checkpoints import Checkpoint, open_checkpoint
 from actbench.errors import BadInput, Problem
-from actbench.nn.hugging_face import config_problems, model_section
+from actbench.nn.hugging_face import config_problems, first_position, model_section
 from actbench.nn.size import size
 from actbench.store import Run, identity_hash
 from actbench.training.hardware import Hardware, choose
@@ -32,6 +32,11 @@ PREFIX = "hf:"  # before a folder or a hub's ID, where a run could be named too
 LIKE_GELU = {"init": "gelu", "range": [-6.0, 6.0]}
 LIKE_TANH = {"init": "tanh", "range": [-8.0, 8.0]}  # in the pooler: within 0.0003 of it there, 0.008 up to 10
 START = {"init", "numerator", "denominator"}
+# The tokenizer's kind and special tokens, by config.json's model_type.
+TOKENIZERS = {
+    "bert": ("wordpiece", tokenizing.BERT_SPECIALS),
+    "roberta": ("byte_bpe", tokenizing.ROBERTA_SPECIALS),
+}
 # What a recipe may say otherwise than its checkpoint, of the sections that the checkpoint decides.
 OPEN = {"model": {"activation", "activation_overrides", "dropout", "mask_fraction"}, "batch": {"length"}}
 CLOSED = ("model", "corpus", "tokenizer", "batch", "budget")
@@ -73,13 +78,14 @@ def base_recipe(checkpoint: Checkpoint) -> Source:
     problems = list(config_problems(config, where))
     if problems:
         raise BadInput(problems)
+    kind, _ = TOKENIZERS[config["model_type"]]
     return Source(
         {
             "name": checkpoint.name,
             "model": model_section(config),
             "corpus": {"source": "checkpoint", "checkpoint": checkpoint.reference},
-            "tokenizer": {"kind": "wordpiece", "file": "tokenizer.json", "lowercase": checkpoint.lowercase},
-            "batch": {"sequences": 1, "length": config["max_position_embeddings"]},
+            "tokenizer": {"kind": kind, "file": "tokenizer.json", "lowercase": checkpoint.lowercase},
+            "batch": {"sequences": 1, "length": config["max_position_embeddings"] - first_position(config)},
             "budget": {},
         },
         {"": where},
@@ -144,9 +150,14 @@ def plan_import(recipe: Recipe, runs: Path) -> ImportPlan:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The checkpoint's tokenizer. Raises BadInput when it cannot be read or is not BERT's."""
-    tokenizer = tokenizing.load(checkpoint.tokenizer, checkpoint.lowercase)
-    tokenizing.check_kind(tokenizer, TokenizerSection(kind="wordpiece"), checkpoint.tokenizer)
+    """The checkpoint's tokenizer. Raises BadInput when it cannot be read or is not of its model's kind."""
+    path, family = checkpoint.tokenizer, checkpoint.config["model_type"]
+    kind, specials = TOKENIZERS[family]
+    tokenizer = tokenizing.load(path, checkpoint.lowercase, specials=specials, prefix_space=checkpoint.prefix_space)
+    if (found := tokenizing.kind_of(tokenizer, path)) != kind:
+        message = f"holds a {found} tokenizer: of a {family}, only a {kind} one is supported"
+        raise BadInput(Problem(message, where=str(path)))
+    tokenizing.check_specials(tokenizer, specials, path)
     return tokenizer
 
 
