@@ -9,6 +9,12 @@ from typing import Any
 
 from tokenizers import pre_tokenizers
 
+from actbench.evaluation.load import load
+from actbench.nn.bert import Bert
+from actbench.store import Run
+from actbench.training.import_model import import_model
+from actbench.training.known_model import known_recipe, plan_import
+
 WORDS = [
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     *("the", "of", "and", "to", "in", "is", "that", "for", "with", "as", "##ing", "##ed", "##er"),
@@ -90,3 +96,16 @@ def _save(model: Any, folder: Path, config: dict[str, Any]) -> None:
     (folder / "README.md").write_text(README, encoding="utf-8")
     file = folder / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
+
+
+def take(source: Path, *changes: str, said: list[str] | None = None) -> Run:
+    """The checkpoint as a run, beside its folder; `said` receives what the user is told."""
+    runs = source.parent / "runs"
+    return import_model(plan_import(known_recipe(str(source), changes), runs), ([] if said is None else said).append)
+
+
+def model_of(run: Run) -> Bert:
+    """Its model, in evaluation mode."""
+    model = load(run)
+    assert isinstance(model, Bert)
+    return model.eval()

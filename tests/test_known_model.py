@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import LENGTH, WORDS, reference, save
+from checkpoints import LENGTH, WORDS, model_of, reference, save, take
 from hub_stand_in import COMMIT, HubStandIn, client_environment
 from safetensors.torch import load_file
 from studies import carry_out, planned
@@ -22,13 +22,11 @@ from actbench.analysis.compare import compare
 from actbench.config import load_recipe
 from actbench.config.placement import placement
 from actbench.errors import BadInput
-from actbench.evaluation.load import load
-from actbench.nn.bert import Bert
 from actbench.store import Run, find_run
 from actbench.store.index import records
 from actbench.study.estimate import estimate
 from actbench.study.status import status
-from actbench.training.import_model import TOLERANCE, import_model
+from actbench.training.import_model import TOLERANCE
 from actbench.training.known_model import LIKE_GELU, LIKE_TANH, known_recipe, plan_import
 
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
@@ -38,17 +36,6 @@ RAF = "model.activation.name=raf"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(reference(), tmp_path_factory.mktemp("hub") / "Tiny-BERT")
-
-
-def take(source: Path, *changes: str, said: list[str] | None = None) -> Run:
-    runs = source.parent / "runs"
-    return import_model(plan_import(known_recipe(str(source), changes), runs), ([] if said is None else said).append)
-
-
-def model_of(run: Run) -> Bert:
-    model = load(run)
-    assert isinstance(model, Bert)
-    return model.eval()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import squad_files
 import torch
-from checkpoints import LENGTH, MERGES, PAD, PIECES, WORDS, reference_tokenizer, roberta, save_roberta
+from checkpoints import LENGTH, MERGES, PAD, PIECES, WORDS, model_of, reference_tokenizer, roberta, save_roberta, take
 from hub_stand_in import HubStandIn
 
 from actbench.data.encoding import encode
@@ -19,11 +19,9 @@ from actbench.data.packing import pack_texts
 from actbench.data.tasks import Answer, Example, Question
 from actbench.data.windows import windows_of
 from actbench.errors import BadInput
-from actbench.evaluation.load import load
-from actbench.nn.bert import Bert
 from actbench.store import Run
 from actbench.training import import_model as importing
-from actbench.training.import_model import TOLERANCE, import_model
+from actbench.training.import_model import TOLERANCE
 from actbench.training.known_model import known_recipe, plan_import
 
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
@@ -34,17 +32,6 @@ PAIRS = [
     ("A much longer first text that has to be cut, since there are not so many places here for it." * 2, "Short."),
     ("The <mask> is one token </s>", "and <|endoftext|> is none."),
 ]
-
-
-def take(source: Path, *changes: str, said: list[str] | None = None) -> Run:
-    runs = source.parent / "runs"
-    return import_model(plan_import(known_recipe(str(source), changes), runs), ([] if said is None else said).append)
-
-
-def model_of(run: Run) -> Bert:
-    model = load(run)
-    assert isinstance(model, Bert)
-    return model.eval()
 
 
 @pytest.fixture(scope="module")
