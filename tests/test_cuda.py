@@ -10,14 +10,17 @@ import pytest
 import request_files
 import torch
 from activation_values import inputs_of
-from model_sections import act, randomized
+from model_sections import act, gpt_section, randomized
 from test_pretrain import left_unfinished, results, rows_of, the_run
 
 from actbench.activations import Activation, available, create, get
 from actbench.config.moe import MoeSection
 from actbench.nn import grouped
+from actbench.nn.build import build
 from actbench.nn.dropout import Dropout
 from actbench.nn.experts import MixtureOfExperts
+from actbench.nn.router import with_router_losses
+from actbench.training.hardware import compile_blocks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -84,6 +87,25 @@ def test_all_experts_at_once_are_the_loop_over_them(monkeypatch: pytest.MonkeyPa
         torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2 * other.abs().max().item())
 
 
+def test_a_compiled_mixture_has_the_gradients_of_an_uncompiled_one() -> None:
+    """At a size at which torch 2.11 compiled other gradients into all layers but the last."""
+    section = MoeSection(experts=16, top_k=4, d_expert=256)
+    config = gpt_section(n_layers=4, d_model=256, d_ff=None, moe=section, activation=act("swiglu"))
+    tokens = torch.randint(8192, (64, 129), generator=torch.Generator().manual_seed(0)).cuda()
+    model = build(config, 8192, 128, seed=0).cuda().train()
+
+    def gradients() -> list[torch.Tensor]:
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = model(tokens[:, :-1].contiguous(), targets=tokens[:, 1:].contiguous())
+        return list(torch.autograd.grad(with_router_losses(loss, model)[0], list(model.parameters())))
+
+    expected = gradients()
+    compile_blocks(model)
+    for _ in range(2):
+        for one, other in zip(gradients(), expected, strict=True):
+            assert (one - other).norm() < 0.1 * other.norm()
+
+
 MOE = {"d_ff": None, "moe": {"experts": 4, "top_k": 2, "d_expert": 32}, "activation": {"name": "poly_norm"}}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bert", {"activation": {"name": "raf"}}),
@@ -104,6 +126,7 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(
         hardware={"device": "cuda", "compile": compile_},
         budget={"steps": 150},
         checkpoint={"every_steps": 9},
+        logging={"every_steps": 10},  # so that checkpoints hold losses not logged yet
     )
     left_unfinished(recipe, tmp_path / "killed", 20)
     actbench("pretrain", "-r", recipe, "--runs", "killed", "--resume", check=0)

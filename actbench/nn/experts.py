@@ -44,7 +44,7 @@ class MixtureOfExperts(nn.Module):
         """(..., D) -> (..., D), summed in fp32."""
         tokens = x.reshape(-1, x.shape[-1])
         _, experts, weights = self.router(tokens)
-        sorting = Sorting.by(experts, self.router.out_features)
+        sorting = (_sorted_apart if x.is_cuda else Sorting.by)(experts, self.router.out_features)
         rows = _ToExperts.apply(tokens, sorting.order, sorting.places)
         inputs = [layer(rows, sorting.ends) for layer in (self.gate, self.up) if layer is not None]
         if isinstance(self.activation, EachExpertsOwn):
@@ -88,6 +88,12 @@ class Sorting(NamedTuple):
         places = torch.empty_like(order).scatter_(0, order, numbers)
         ends = torch.searchsorted(ascending, torch.arange(n_experts, device=order.device), right=True)
         return cls(order, places, ends)
+
+
+@torch.compiler.disable
+def _sorted_apart(experts: Tensor, n_experts: int) -> Sorting:
+    """The same, not compiled: a block compiled whole had wrong gradients on a GPU with torch 2.11 (docs/log.md)."""
+    return Sorting.by(experts, n_experts)
 
 
 class _ToExperts(torch.autograd.Function):

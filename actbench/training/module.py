@@ -68,6 +68,11 @@ class PretrainModule(pl.LightningModule):
             self.router_losses.append(torch.stack(of_routers))
         return total
 
+    def on_train_start(self) -> None:
+        """Has the losses that a checkpoint held where new ones will be."""
+        self.losses = [loss.to(self.device) for loss in self.losses]
+        self.router_losses = [losses.to(self.device) for losses in self.router_losses]
+
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Keys the random numbers by the micro-batch's number, and sets what learns at which rate."""
         key_step(self.model, self.recipe.seed, batch_index)

@@ -67,8 +67,6 @@ def pretrain(planned: Plan, *, resume: bool, say: Say) -> Run:
         writer = RunWriter(planned.folder)
         if planned.hardware.device == "cpu" and not planned.hardware.compiled:
             say("training without a compiler: slower")
-        if planned.hardware.device == "cuda" and getattr(planned.recipe.model, "moe", None) is not None:
-            say("mixtures of experts went wrong on a GPU when last tried: compare losses with a CPU's (docs/log.md)")
         try:
             return _train(planned, writer, world)
         except RunFailed as error:
