@@ -11,7 +11,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from actbench.activations import create
-from actbench.store import Run, RunWriter, claim, identity_hash
+from actbench.store import FINDINGS, Run, RunWriter, claim, identity_hash
+from actbench.store.atomic import write_json
 
 TOKENS_PER_STEP = 4096
 OWN = "activation-1f2e3d4c.py"  # what a run calls its copy of a user's file
@@ -136,6 +137,18 @@ def transfer(root: Path, parent: Run, score: float) -> Run:
                 "seconds": 1.0,
             }
         )
+
+
+def similarity(root: Path, parent: Run) -> Run:
+    """A pre-training run's analysis of hidden states, in which those of neighbours are alike."""
+    shared = ("recipe", "data", "model", "hardware", "environment")
+    depths = range(parent.info["recipe"]["model"]["n_layers"] + 1)
+    cosines = [[0.8 ** abs(i - j) for j in depths] for i in depths]
+    with claim(root / f"{parent.id}-similarity") as writer:
+        about = {"kind": "analyze", "analysis": {"name": "similarity", "sequences": 1}, "parent": parent.id}
+        writer.describe({**about, **{key: parent.info[key] for key in shared}})
+        write_json(writer.folder / FINDINGS, {"text": "a text", "sequences": 1, "tokens": 8, "cosines": cosines})
+        return writer.commit({"headline": {"metric": "mean cosine of adjacent layers", "value": 0.8}, "seconds": 1.0})
 
 
 def _luck(who: str, seed: int) -> float:

@@ -61,7 +61,7 @@ def _is_reported(folder: Path) -> None:
     (ranks,) = (table for table in tables if table["title"].startswith("Rank of the feed-forward"))
     assert len(ranks["rows"]) == 3 * 2, "in and out of each variant"
     assert sorted(row["seeds"] for row in ranks["rows"]) == [1, 1, 1, 1, 2, 2]
-    assert len(list((folder / "figures").glob("analysis-*.svg"))) == 1 + 2 + 2
+    assert len(list((folder / "figures").glob("analysis-*.svg"))) == 2 * (1 + 2 + 2), "for each model"
 
 
 def _is_over_seeds(runs: list[Run]) -> None:

@@ -54,7 +54,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
-    """Four activations with seven seeds, fine-tunings, a second model of a hostile name, and a run cut short."""
+    """Four activations with seven seeds, fine-tunings, analyses, a second model of a hostile name, a run cut short."""
     root = tmp_path_factory.mktemp("runs")
     made = [fake_runs.pretrain(root, a, seed) for a in ("gelu", "raf", "poly_norm", "relu") for seed in range(7)]
     made += [fake_runs.finetune(root, run, task) for run in made for task in ("sst2", "rte") if run.seed < 3]
@@ -63,6 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     ]
     for run in made[-4:]:
         run.info["recipe"]["name"] = HOSTILE
+    made += [fake_runs.similarity(root, run) for run in made if run.kind == "pretrain" and run.seed < 2]
     return [*made, fake_runs.pretrain(root, "silu", 0, finished=False)]
 
 
@@ -144,10 +145,10 @@ def tip(page: Any) -> list[str]:
 
 
 def requests(page: Any) -> list[str]:
-    """What the page asked for besides itself."""
+    """What the page asked for besides itself and pictures that it holds."""
     messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    return [url for url in urls if url != page.current_url]
+    return [url for url in urls if url != page.current_url and not url.startswith("data:image/png")]
 
 
 def test_it_opens_without_an_error_and_asks_for_nothing(page: Any) -> None:
@@ -342,7 +343,7 @@ def test_headings_and_names_guide_those_who_do_not_see(page: Any) -> None:
     """
     assert page.execute_script(nameless) == 0
     links = page.execute_script("return [...document.querySelectorAll('nav a')].map((a) => a.getAttribute('href'))")
-    assert len(links) == 8 and all(page.find_elements("css selector", link) for link in links)
+    assert len(links) == 9 and all(page.find_elements("css selector", link) for link in links)
 
 
 def test_it_prints_light_and_within_the_paper(browser: Any, report: Path) -> None:

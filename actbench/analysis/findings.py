@@ -21,9 +21,14 @@ Numbers = dict[str, float]
 
 @dataclass(frozen=True)
 class Findings:
-    """One variant's analyses of one kind, one a seed; `name` tells the variant from those beside it."""
+    """One variant's analyses of one kind, one a seed; `name` tells the variant from those beside it.
+
+    `label` tells it from those of the same `model` alone.
+    """
 
     name: str
+    model: str
+    label: str
     activation: str
     analysis: str
     text: str | None
@@ -60,6 +65,8 @@ def findings(runs: Sequence[Run]) -> list[Findings]:
     return [
         Findings(
             f"{cohort.name}: {variant.label}" if len(found) > 1 else variant.label,
+            cohort.name,
+            variant.label,
             variant.first.activation,
             str(variant.first.info["analysis"]["name"]),
             variant.first.info["data"].get("text"),

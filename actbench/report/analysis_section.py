@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actbench.analysis.findings import Findings, analyses, findings
 from actbench.errors import BadInput
 from actbench.report.analysis_tables import TITLES, analysis_table
+from actbench.report.figure_style import colours
 from actbench.report.figures_analyses import plot_by_depth, plot_histograms, plot_similarity
-from actbench.report.pictures import Picture
+from actbench.report.pictures import Picture, slug
 from actbench.report.table import Table
 from actbench.store import Run
 
-Draw = Callable[[Sequence[Findings], Path], None]
+Draw = Callable[[Sequence[Findings], Path, Mapping[str, str]], None]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,11 @@ BAND = "Several seeds: their mean, in a band from the lowest to the highest."
 FIGURES: dict[str, tuple[Figure, ...]] = {
     "rank": (Figure("", BAND, plot_by_depth),),
     "similarity": (
-        Figure("", "Cosine of a token's states at two depths; 0 is what the first block receives.", plot_similarity),
+        Figure(
+            "",
+            "Cosine of a token's states at two depths; 0 is what the first block receives.",
+            lambda found, path, _: plot_similarity(found, path),
+        ),
         Figure("-adjacent", f"Of what each block receives and gives on. {BAND}", plot_by_depth),
     ),
     "activity": (
@@ -40,8 +45,13 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
 }
 
 
-def analysis_section(folder: Path, runs: Sequence[Run]) -> tuple[list[Table], list[Picture]]:
-    """The tables and pictures of all finished analyses among runs; what cannot be read costs its picture and table."""
+def analysis_section(
+    folder: Path, runs: Sequence[Run], colour_of: Mapping[str, str]
+) -> tuple[list[Table], list[Picture]]:
+    """The tables of all finished analyses among runs, and pictures of each model, in these colours of labels.
+
+    What cannot be read costs its picture and table.
+    """
     tables, pictures = [], []
     for number, (analysis, text, own) in enumerate(analyses(runs)):
         name = f"analysis-{number + 1}-{analysis}"
@@ -52,8 +62,11 @@ def analysis_section(folder: Path, runs: Sequence[Run]) -> tuple[list[Table], li
             pictures.append(Picture(f"figures/{name}.svg", title, "", problem=f"Not drawn: {error}"))
             continue
         tables.append(replace(analysis_table(found, by_layer=False), name=name))
-        for figure in FIGURES[analysis]:
-            file = f"figures/{name}{figure.ending}.svg"
-            figure.draw(found, folder / file)
-            pictures.append(Picture(file, title, figure.caption))
+        for model in dict.fromkeys(one.model for one in found):
+            own_findings = [replace(one, name=one.label) for one in found if one.model == model]
+            shown = colours((one.label, one.activation) for one in own_findings) | dict(colour_of)
+            for figure in FIGURES[analysis]:
+                file = f"figures/{name}{figure.ending}-{slug(model)}.svg"
+                figure.draw(own_findings, folder / file, shown)
+                pictures.append(Picture(file, f"{model}: {title[0].lower()}{title[1:]}", figure.caption))
     return tables, pictures

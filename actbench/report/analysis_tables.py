@@ -54,7 +54,7 @@ QUANTITIES: dict[str, dict[str, Quantity]] = {
 }
 TITLES = {
     "rank": "Rank of the feed-forward matrices",
-    "similarity": "Similarity of hidden states between adjacent layers",
+    "similarity": "Similarity of hidden states between layers",
     "activity": "What the activations do",
 }
 NOTES = {

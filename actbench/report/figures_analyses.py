@@ -35,13 +35,13 @@ MOST_MAPS = 24
 Histories = Sequence[tuple[str, str, Mapping[int, Mapping[Place, Numbers]]]]  # (name, activation, by step)
 
 
-def plot_by_depth(found: Sequence[Findings], path: Path) -> None:
+def plot_by_depth(found: Sequence[Findings], path: Path, colour_of: Mapping[str, str] | None = None) -> None:
     """Draws an analysis' quantities against the layer: a line a variant, a band from the lowest seed to the highest.
 
     Raises BadInput for a suffix other than svg, png or pdf.
     """
     figure_format(path)
-    colour_of = colours((one.name, one.activation) for one in found)
+    colour_of = colour_of or colours((one.name, one.activation) for one in found)
     matrices = _in_order(place[1:] for one in found for place in one.by_place())
     quantities = BY_LAYER[found[0].analysis]
     panels = [
@@ -96,10 +96,10 @@ def plot_similarity(found: Sequence[Findings], path: Path) -> None:
         save(heat_figure(maps, "cosine", 1.0, [note]), path)
 
 
-def plot_histograms(found: Sequence[Findings], path: Path) -> None:
+def plot_histograms(found: Sequence[Findings], path: Path, colour_of: Mapping[str, str] | None = None) -> None:
     """Draws how often inputs and outputs of each size occur: a panel a layer for either, a line a variant."""
     figure_format(path)
-    colour_of = colours((one.name, one.activation) for one in found)
+    colour_of = colour_of or colours((one.name, one.activation) for one in found)
     slots = list(dict.fromkeys(slot for one in found for result in one.results for slot in result["slots"]))
     taken = np.unique(np.linspace(0, len(slots) - 1, min(len(slots), MOST_HISTOGRAMS)).round().astype(int))
     panels = [

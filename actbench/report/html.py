@@ -74,12 +74,12 @@ def _digest(script: str) -> str:
 
 
 def _inline_svg(path: Path, prefix: str) -> Markup:
-    """A figure's file as an element of the page: no larger than drawn, its ids made unique by `prefix`."""
+    """A figure's file as an element of the page: as large as drawn, its ids made unique by `prefix`."""
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", text, count=2)
     width = round(float(text.split('viewBox="', 1)[1].split()[2]) * POINT)
-    text = text.replace("<svg", f'<svg style="max-width: {width}px"', 1)
+    text = text.replace("<svg", f'<svg style="width: {width}px"', 1)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return Markup(re.sub(r"\s*\n\s*", "\n", text.strip()))

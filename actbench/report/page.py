@@ -99,7 +99,7 @@ def _report(
     found = cohorts([run for run in finished if run.kind != ANALYSIS], chosen)
     models = [cohort for cohort in found if cohort.is_pretraining]
     family, colours = compare(compared, baseline, chosen), palette(found, baseline)
-    analyses, analysis_pictures = analysis_section(folder, finished)
+    analyses, analysis_pictures = analysis_section(folder, finished, colours.colour_of)
     return Report(
         title=text.title,
         about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.about) if paragraph.strip()],

@@ -60,7 +60,7 @@ def loss_picture(folder: Path, cohort: Cohort, palette: Palette) -> Picture:
         f"{plural(len(runs), 'run')}. Several seeds of one activation: their mean, the validation loss in a "
         "band from the lowest to the highest. The first fall of the loss runs off the top."
     )
-    file = f"figures/{_slug(cohort.name)}-loss.svg"
+    file = f"figures/{slug(cohort.name)}-loss.svg"
     picture = Picture(file, f"{cohort.name}: loss", caption)
     return _picture(picture, lambda: plot_curves(runs, folder / file), lambda: loss_chart(cohort, palette.numbers))
 
@@ -87,7 +87,7 @@ def _profiles(
             f"is more than τ points above that of {family.baseline}. Of curves that do not cross, the upper is better. "
             f"Bands (95 %, over pre-training seeds) are drawn from {ENOUGH_PAIRS} seeds on."
         )
-        file = f"figures/{_slug(model)}-{name}.svg"
+        file = f"figures/{slug(model)}-{name}.svg"
         picture = Picture(file, f"{model}: performance profiles{said}", caption)
         pictures.append(
             _picture(picture, partial(plot_profiles, own, family.baseline, folder / file, palette.colour_of))
@@ -111,7 +111,7 @@ def _activation_picture(folder: Path, cohort: Cohort, variant: Variant) -> Pictu
         f"Run {run.id}, seed {run.seed}. Solid: after training; dotted: before; beneath: how often inputs "
         "of that size reach the layer. A tail that few inputs reach may run off the panel."
     )
-    file = f"figures/{_slug(cohort.name)}-activations-{_unlike(variant.label)}.svg"
+    file = f"figures/{slug(cohort.name)}-activations-{_unlike(variant.label)}.svg"
     picture = Picture(file, f"{cohort.name}: {variant.label} by layer", caption)
     return _picture(
         picture, lambda: plot_activations([run], folder / file), lambda: panel_grid(run, cohort.name, variant.label)
@@ -140,9 +140,10 @@ def _is_learnable(run: Run) -> bool:
 
 def _unlike(label: str) -> str:
     """A slug that no other label has."""
-    slug = _slug(label)
-    return slug if slug == label else f"{slug}-{identity_hash({'label': label})[:4]}"
+    name = slug(label)
+    return name if name == label else f"{name}-{identity_hash({'label': label})[:4]}"
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name as part of a file's name."""
     return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
