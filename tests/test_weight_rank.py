@@ -50,6 +50,13 @@ def test_a_matrix_of_zeros_has_no_rank() -> None:
     assert found == {**dict.fromkeys(found, 0.0), "full_rank": 4.0}
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(256, 256), (256, 704), (1056, 256)])
+def test_beside_a_random_matrix_of_its_shape_a_random_matrix_has_all_its_rank(rows: int, columns: int) -> None:
+    weight = 0.02 * torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+    assert matrix_ranks(weight)["effective_rank_of_random"] == pytest.approx(1, abs=5e-3)
+    assert matrix_ranks(weight[:, :1] @ weight[:1])["effective_rank_of_random"] < 0.01
+
+
 def test_of_experts_the_mean_is_told() -> None:
     experts = torch.stack([torch.eye(4), torch.diag(torch.tensor([1.0, 0.0, 0.0, 0.0])), torch.zeros(4, 4)])
     found = matrix_ranks(experts)

@@ -36,6 +36,7 @@ QUANTITIES: dict[str, dict[str, Quantity]] = {
         "full_rank": Quantity("full rank", 0, given=True),
         "effective_rank": Quantity("effective rank", 1),
         "effective_rank_share": Quantity("of full (%)", 1, percent=True),
+        "effective_rank_of_random": Quantity("of a random matrix's (%)", 1, percent=True),
         "share_above_1_percent": Quantity("above 1 % of largest (%)", 1, percent=True),
         "stable_rank": Quantity("stable rank", 2),
     },
@@ -61,7 +62,8 @@ NOTES = {
     "rank": (
         "Effective rank: exp of the entropy of the singular values (Roy & Vetterli 2007). Above 1 %: the share of "
         "singular values larger than a hundredth of the largest. Stable rank: the sum of squared singular values over "
-        "the largest square.",
+        "the largest square. A random matrix has the higher a rank, the more oblong it is: where shapes differ, "
+        "compare with that.",
     ),
     "similarity": ("Cosine between what a block receives and what it gives on, averaged over all tokens.",),
     "activity": (

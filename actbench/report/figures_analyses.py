@@ -16,7 +16,7 @@ from actbench.report.line_panels import Line, LinePanel, line_figure
 
 BY_LAYER = {
     "rank": {
-        "effective_rank_share": "effective / full rank",
+        "effective_rank_of_random": "effective / random's rank",
         "share_above_1_percent": "share above 1 %",
         "stable_rank": "stable rank",
     },
@@ -28,6 +28,7 @@ BY_LAYER = {
         "gradient_norm": "gradient norm, block",
     },
 }
+NOT_FROM_ZERO = ("cosine", "stable_rank", "effective_rank_of_random")
 ORDER = ("in", "gate", "out")
 MOST_HISTOGRAMS = 12  # layers: of deeper models, so many are taken, evenly
 MOST_MAPS = 24
@@ -51,7 +52,7 @@ def plot_by_depth(found: Sequence[Findings], path: Path, colour_of: Mapping[str,
             title if matrix else "",
             [_by_layer(one, matrix, key, colour_of[one.name]) for one in found if _has(one, matrix)],
             counted=True,
-            lowest=None if key in ("cosine", "stable_rank") else 0.0,
+            lowest=None if key in NOT_FROM_ZERO else 0.0,
         )
         for key, title in quantities.items()
         for matrix in matrices
@@ -141,7 +142,10 @@ def _by_layer(one: Findings, matrix: tuple[str, ...], key: str, colour: str) -> 
 def _over_steps(
     name: str, colour: str, steps: Mapping[int, Mapping[Place, Numbers]], matrix: tuple[str, ...], key: str
 ) -> Line:
-    means = [np.mean([numbers[key] for place, numbers in at.items() if place[1:] == matrix]) for at in steps.values()]
+    means = [
+        np.mean([numbers.get(key, np.nan) for place, numbers in at.items() if place[1:] == matrix])
+        for at in steps.values()
+    ]
     return Line(name, colour, np.array(list(steps), dtype=float), np.array(means, dtype=float), width=1.2)
 
 
