@@ -32,7 +32,8 @@ from actbench.bench.peers.process import Measured, Side, SideFailed, alternate
 from actbench.bench.peers.results import Outcome, Results
 from actbench.bench.peers.run import environment, run
 from actbench.config import load_recipe
-from actbench.config.schema import FilesCorpus, FinetuneSettings
+from actbench.config.corpus import FilesCorpus
+from actbench.config.finetuning import FinetuneSettings
 from actbench.errors import BadInput
 from actbench.nn.build import build
 from actbench.training.allocator import HUGE_PAGES
@@ -145,7 +146,7 @@ def test_a_signal_leaves_no_process_behind(
         "from functools import partial\n"
         "from actbench.bench.peers import prepare, process, run\n"
         "from actbench.cli.main import main\n"
-        "from actbench.config.schema import FilesCorpus\n"
+        "from actbench.config.corpus import FilesCorpus\n"
         f"corpus = FilesCorpus(source='files', files=[{str(corpus_file)!r}])\n"
         "process.MODULE, run.OURS['pack'] = 'fake_sides', 'hang'\n"
         "run.Sizes = partial(prepare.Sizes, corpus=corpus, vocabulary=400)\n"

@@ -180,7 +180,7 @@ def test_a_files_hash_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 # The hub's client reads its address when it is imported, so each of these runs in a process of its own.
 READ_FROM_HUB = """
 import json, sys
-from actbench.config.schema import HubCorpus
+from actbench.config.corpus import HubCorpus
 from actbench.data.packing import open_source
 from actbench.errors import BadInput
 for options in json.loads(sys.argv[1]):

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actbench.config import load_recipe
-from actbench.config.schema import FilesCorpus, Recipe, TokenizerSection
+from actbench.config.corpus import FilesCorpus
+from actbench.config.schema import Recipe, TokenizerSection
 from actbench.data import packing
 from actbench.data import tokenizer as tokenizing
 from actbench.data.batches import CausalSequences, JoinedSequences, MaskedSequences, TrainingStream, fixed_batches

@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
-from actbench.config.schema import BuiltinCorpus, FilesCorpus, TokenizerSection
+from actbench.config.corpus import BuiltinCorpus, FilesCorpus
+from actbench.config.schema import TokenizerSection
 from actbench.data import builtin, cache, documents, packing, portions, shards, splitting, tokenising, words
 from actbench.data import tokenizer as tokenizing
 from actbench.data.packing import TokenData, prepare
@@ -338,7 +339,8 @@ def test_two_processes_pack_once_between_them(tmp_path: Path) -> None:
     place = pack(corpus).tokenizer_file.parent
     place.rename(tmp_path / "aside")
     code = (
-        "from actbench.config.schema import *; from actbench.data.packing import prepare;"
+        "from actbench.config.corpus import FilesCorpus; from actbench.config.schema import TokenizerSection;"
+        "from actbench.data.packing import prepare;"
         f"prepare(FilesCorpus(**{corpus.model_dump()}), TokenizerSection(**{BYTE_BPE.model_dump()}),"
         f"{FRACTION}, lambda line: print(line, flush=True))"
     )

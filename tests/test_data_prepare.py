@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from hub_stand_in import REPO, HubStandIn
 
-from actbench.config.schema import FilesCorpus, TokenizerSection
+from actbench.config.corpus import FilesCorpus
+from actbench.config.schema import TokenizerSection
 from actbench.data import cache, documents, packing, portions, shards
 from actbench.data import tokenizer as tokenizing
 from actbench.data.packing import TokenData, prepare
@@ -93,7 +94,8 @@ def test_what_is_stopped_goes_on_from_its_finished_shards(monkeypatch: pytest.Mo
 
 PACK_SLOWLY = """
 import json, sys, time
-from actbench.config.schema import FilesCorpus, TokenizerSection
+from actbench.config.corpus import FilesCorpus
+from actbench.config.schema import TokenizerSection
 from actbench.data import documents, packing, shards
 shards.SHARD_BYTES = 1 << 14
 read = documents.read_file
@@ -213,7 +215,8 @@ def test_the_command_packs_what_training_finds(actbench: Any, tiny_recipe: Any) 
 PACK_FROM_HUB = """
 import sys, time
 import datasets
-from actbench.config.schema import HubCorpus, TokenizerSection
+from actbench.config.corpus import HubCorpus
+from actbench.config.schema import TokenizerSection
 from actbench.data import hub, packing, shards
 from actbench.errors import ActbenchError
 shards.SHARD_BYTES, hub.STATE_EVERY, time.sleep = 1 << 14, 30, lambda _: None

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from actbench.config.schema import FinetuneSettings
+from actbench.config.finetuning import FinetuneSettings
 from actbench.config.section import Fraction, NonNegativeFloat, Positive, PositiveFloat, Section, Several
 
 S = TypeVar("S", bound=FinetuneSettings)

@@ -25,10 +25,10 @@ from actbench.config.activation import (
     ActivationOverride,
     ActivationSpec,
 )
+from actbench.config.corpus import CheckpointCorpus, Corpus, PlainCorpus
 from actbench.config.moe import MoeSection
 from actbench.config.placement import learning, placement, short_name, slot_names
 from actbench.config.section import MOST_LAYERS, Fraction, NonNegativeFloat, Positive, PositiveFloat, Section, Several
-from actbench.config.tuning import FULL, TuneMode
 
 
 class ModelSection(Section):
@@ -114,77 +114,7 @@ class GptSection(ModelSection):
 Model = Annotated[BertSection | GptSection, Field(discriminator="family")]
 
 
-class BuiltinCorpus(Section):
-    """English prose read at run time from Python's own documentation and the dependencies' docstrings."""
-
-    source: Literal["builtin"]
-
-
-class FilesCorpus(Section):
-    """Text: .txt, .txt.gz or .tokens (one document a file), .jsonl, .jsonl.gz (one a line), .parquet (one a row)."""
-
-    source: Literal["files"]
-    files: Annotated[list[str], Field(min_length=1)]  # paths or globs, relative to the working folder
-    text_field: str = "text"
-    max_tokens: Positive | None = None  # training tokens, with whose last document reading ends
-
-
-class HubCorpus(Section):
-    """A data set of the Hugging Face hub, read with `datasets.load_dataset`."""
-
-    source: Literal["hub"]
-    dataset: str
-    subset: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    text_field: str = "text"
-    streaming: bool = True
-    max_documents: Positive | None = None
-    max_tokens: Positive | None = None  # training tokens, with whose last document reading ends
-
-
 SetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")]
-PlainCorpus = Annotated[BuiltinCorpus | FilesCorpus | HubCorpus, Field(discriminator="source")]
-
-
-class BuiltinPart(BuiltinCorpus):
-    """The built-in corpus as a part of a mixture."""
-
-    weight: PositiveFloat
-
-
-class FilesPart(FilesCorpus):
-    """Text files as a part of a mixture."""
-
-    weight: PositiveFloat
-
-
-class HubPart(HubCorpus):
-    """A data set of the hub as a part of a mixture."""
-
-    weight: PositiveFloat
-
-
-MixturePart = Annotated[BuiltinPart | FilesPart | HubPart, Field(discriminator="source")]
-
-
-class MixtureCorpus(Section):
-    """Several corpora. Of all training tokens, each has the share that its weight has of all weights."""
-
-    source: Literal["mixture"]
-    parts: Annotated[list[MixturePart], Field(min_length=2)]
-
-
-class CheckpointCorpus(Section):
-    """Of a model that came ready (docs/known-models.md): its text is not known here, and it is not trained."""
-
-    source: Literal["checkpoint"]
-    checkpoint: str  # a folder, ID or ID@COMMIT of the Hugging Face hub
-
-
-Corpus = Annotated[
-    BuiltinCorpus | FilesCorpus | HubCorpus | MixtureCorpus | CheckpointCorpus, Field(discriminator="source")
-]
 
 
 class TokenizerSection(Section):
@@ -427,48 +357,3 @@ class Recipe(Section):
         if apart and not any(has_coefficients(spec.name, spec.options) for spec in placed.values()):
             del model["moe"]["activation_sharing"]  # of nothing
         return data
-
-
-class FinetuneSettings(Section):
-    """How a pre-trained BERT is fine-tuned on one task. Epochs, batch, rates and patience are RAFT's in low data.
-
-    `length` is an upper bound: a model pre-trained on shorter sequences has no positions beyond those.
-    """
-
-    train_size: Positive | None = None  # None: all of the training set
-    tune: TuneMode = FULL  # what moves: a mode of config/tuning.py
-    # What chooses the epoch. raft: a part of the training set. official: the development set that is reported on.
-    protocol: Literal["raft", "official"] = "raft"
-    keep_weights: bool = False  # has no influence on the run's result or identity
-    epochs: Positive = 20
-    batch_size: Positive = 32
-    length: Annotated[int, Field(ge=8)] = 128
-    lr: PositiveFloat = 5e-5
-    activation_lr: PositiveFloat | None = None  # None: lr times the activation's own multiplier, mostly 1
-    weight_decay: NonNegativeFloat = 0.1
-    warmup_fraction: Fraction = 0.0
-    patience: Positive | None = 10  # epochs without a better score on the selection set; None: never stop early
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-
-
-class SquadSettings(FinetuneSettings):
-    """How a pre-trained BERT is fine-tuned on SQuAD: rates and epochs are RAFT's, windows and answers BERT's.
-
-    A text longer than a window of `length` tokens is read in several, each `doc_stride` tokens further on, or half of
-    what a window holds of the text where that is less. Without `epochs` there are 20 in low data, else 10.
-    """
-
-    length: Annotated[int, Field(ge=16)] = 384
-    lr: PositiveFloat = 1e-4
-    activation_lr: PositiveFloat | None = 5e-4
-    max_query_length: Positive = 64  # tokens of a question, and never more than half of a window
-    doc_stride: Positive = 128
-    n_best_size: Positive = 20  # starts, and ends, of each window that may make an answer
-    max_answer_length: Positive = 30  # tokens
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fewer_epochs_of_all_data(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or "epochs" in data:
-            return data
-        return {**data, "epochs": 20 if data.get("train_size") else 10}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from actbench.config.schema import HubCorpus
+from actbench.config.corpus import HubCorpus
 from actbench.data import cache
 from actbench.data.documents import Part, Source, text_of
 from actbench.errors import BadInput, Problem, RunFailed

@@ -22,7 +22,8 @@ import numpy as np
 import tokenizers
 from tokenizers import Tokenizer
 
-from actbench.config.schema import Corpus, TokenizerSection
+from actbench.config.corpus import Corpus
+from actbench.config.schema import TokenizerSection
 from actbench.data import cache, documents
 from actbench.data import tokenizer as tokenizing
 from actbench.data.portions import (

@@ -14,15 +14,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from actbench.config.schema import (
-    CheckpointCorpus,
-    Corpus,
-    FilesCorpus,
-    HubCorpus,
-    MixtureCorpus,
-    PlainCorpus,
-    TokenizerSection,
-)
+from actbench.config.corpus import CheckpointCorpus, Corpus, FilesCorpus, HubCorpus, MixtureCorpus, PlainCorpus
+from actbench.config.schema import TokenizerSection
 from actbench.data import builtin, documents
 from actbench.data import tokenizer as tokenizing
 from actbench.data.documents import Part

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from actbench.config.schema import HubCorpus, MixtureCorpus, Recipe
+from actbench.config.corpus import HubCorpus, MixtureCorpus
+from actbench.config.schema import Recipe
 from actbench.data.packing import TokenData, prepare, prepare_text
 from actbench.data.portions import Watch
 

@@ -17,7 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from actbench.config.schema import MixtureCorpus, Recipe
+from actbench.config.corpus import MixtureCorpus
+from actbench.config.schema import Recipe
 from actbench.data.builtin import cached_documents
 from actbench.data.keys import keyed_generator
 from actbench.data.splitting import split_hash

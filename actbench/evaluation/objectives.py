@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from actbench.config.schema import BertSection, FinetuneSettings, SquadSettings
+from actbench.config.finetuning import FinetuneSettings, SquadSettings
+from actbench.config.schema import BertSection
 from actbench.data.encoding import EncodedExamples, encode
 from actbench.data.tasks import Task
 from actbench.data.windows import Windows, windows_of

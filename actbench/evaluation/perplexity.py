@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from actbench.config.schema import FilesCorpus, Recipe
+from actbench.config.corpus import FilesCorpus
+from actbench.config.schema import Recipe
 from actbench.data.batches import Sequences, fixed_batches
 from actbench.data.packing import open_source, pack_texts, prepare
 from actbench.data.sequences import cut

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actbench.config.schema import FilesCorpus
+from actbench.config.corpus import FilesCorpus
 from actbench.data.packing import open_source
 from actbench.errors import BadInput, Problem
 from actbench.store import Run, identity_hash

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from actbench.config import Recipe
-from actbench.config.schema import BertSection, FilesCorpus
+from actbench.config.corpus import FilesCorpus
+from actbench.config.schema import BertSection
 from actbench.data import glue, probes, squad
 from actbench.data.packing import open_source
 from actbench.data.requests import RequestTask

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn import functional as F
 
-from actbench.config.schema import ActivationOptimizer, FinetuneSettings, OptimizerSection, ScheduleSection
+from actbench.config.finetuning import FinetuneSettings
+from actbench.config.schema import ActivationOptimizer, OptimizerSection, ScheduleSection
 from actbench.data.encoding import EncodedExamples, epoch_order, longest_first
 from actbench.errors import Interrupted, RunFailed
 from actbench.evaluation.objectives import Objective, Verdict

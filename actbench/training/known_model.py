@@ -13,10 +13,10 @@ from typing import Any
 
 from actbench.activations import get
 from actbench.config import Recipe
+from actbench.config.corpus import CheckpointCorpus
 from actbench.config.own_files import code_hashes
 from actbench.config.placement import POOLER, in_short, placement
 from actbench.config.resolve import apply_overrides, recipe_from
-from actbench.config.schema import CheckpointCorpus
 from actbench.config.yaml_source import Source
 from actbench.data import tokenizer as tokenizing
 from actbench.data.checkpoints import Checkpoint, open_checkpoint

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from actbench.bench.peers.gate import peak_bytes
-from actbench.config.schema import FilesCorpus, TokenizerSection
+from actbench.config.corpus import FilesCorpus
+from actbench.config.schema import TokenizerSection
 from actbench.data import packing
 from actbench.training.allocator import keep_freed_memory
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from actbench.config.schema import FinetuneSettings, Recipe
+from actbench.config.finetuning import FinetuneSettings
+from actbench.config.schema import Recipe
 from actbench.config.section import Positive, Section
 
 

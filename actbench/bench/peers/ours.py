@@ -7,7 +7,8 @@ import sys
 
 from actbench.bench.peers.gate import Gate
 from actbench.bench.peers.orders import FinetuneOrder, PackOrder, PretrainOrder, Report, last_quarter
-from actbench.config.schema import FilesCorpus, TokenizerSection
+from actbench.config.corpus import FilesCorpus
+from actbench.config.schema import TokenizerSection
 from actbench.training.allocator import keep_freed_memory
 
 HELD_OUT = 0.05

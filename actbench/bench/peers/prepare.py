@@ -14,18 +14,17 @@ from actbench.bench import machine
 from actbench.bench.peers.catalogue import Pair
 from actbench.bench.peers.orders import FinetuneOrder, Order, PackOrder, PretrainOrder
 from actbench.bench.peers.process import Side
+from actbench.config.corpus import BuiltinCorpus, PlainCorpus
+from actbench.config.finetuning import FinetuneSettings
 from actbench.config.schema import (
     BatchSection,
     BertSection,
     BudgetSection,
-    BuiltinCorpus,
     CheckpointSection,
-    FinetuneSettings,
     GptSection,
     HardwareSection,
     LoggingSection,
     OptimizerSection,
-    PlainCorpus,
     Recipe,
     ScheduleSection,
     TokenizerSection,
