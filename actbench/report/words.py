@@ -130,13 +130,16 @@ def _verdict(group: list[Comparison], family: Family) -> str:
     uncorrected = [f"{name} {_measured(cohort, d)}" for name, d in apart if d.n >= ENOUGH_PAIRS]
     few = [f"{name} {_measured(cohort, d)}" for name, d in apart if d.n < ENOUGH_PAIRS]
     unclear = [f"{name}{_needs(d)}" for name, d in compared if d.interval is not None and not d.excludes_zero]
-    unknown = [f"{name} ({d.caution})" for name, d in compared if d.interval is None]
+    unknown: dict[str, list[str]] = {}
+    for name, d in compared:
+        if d.interval is None:
+            unknown.setdefault(d.caution.removesuffix(": no interval"), []).append(name)
     findings = [
         *([f"difference in {what}: {join(shown)}"] if shown else []),
         *([f"not after correction for {family.tested} comparisons: {join(uncorrected)}"] if uncorrected else []),
         *([f"interval without zero, but too few seeds to conclude: {join(few)}"] if few else []),
         *([f"no difference to {baseline} is shown for {join(unclear)}{SEEDS_TOLD}"] if unclear else []),
-        *([f"no interval for {join(unknown)}"] if unknown else []),
+        *[f"no interval for {join(names)} ({why})" for why, names in unknown.items()],
     ]
     return f"{about}: {'; '.join(findings) or f'only {baseline} was run'}."
 
