@@ -34,9 +34,9 @@ def plot_profiles(
         raise BadInput(f"no variants to draw profiles of beside {baseline}")
     colour_of = colour_of or colours((variant.label, variant.activation) for variant in variants)
     with style():
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+        figure = Figure(figsize=(4.9, 3.4), layout="constrained")
         _draw(figure.subplots(), gains, baseline, colour_of)
-        figure.legend(loc="outside upper left", ncols=4)
+        figure.legend(loc="outside upper left", ncols=3)
         save(figure, path)
 
 

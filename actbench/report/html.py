@@ -80,6 +80,6 @@ def _inline_svg(path: Path, prefix: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", text, count=2)
     width = round(float(text.split('viewBox="', 1)[1].split()[2]) * POINT)
-    text = text.replace("<svg", f'<svg style="width: {width}px"', 1)
+    text = text.replace("<svg", f'<svg style="--drawn: {width}px"', 1)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return Markup(re.sub(r"\s*\n\s*", "\n", text.strip()))
