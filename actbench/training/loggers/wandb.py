@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import wandb
 
@@ -15,7 +16,7 @@ class Journal:
     """A run of the project that is called as the recipe, known by the hash of what decides its result."""
 
     def __init__(self, folder: Path, recipe: Recipe, run: str):
-        mode = "online" if os.environ.get("WANDB_MODE") == "online" else "offline"
+        mode: Literal["online", "offline"] = "online" if os.environ.get("WANDB_MODE") == "online" else "offline"
         self.run = wandb.init(
             dir=str(folder.parent),  # it adds wandb/ itself
             project=recipe.name,
