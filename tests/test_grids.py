@@ -14,12 +14,14 @@ from studies import carry_out, planned
 from actbench.analysis.cohorts import Variant, cohorts
 from actbench.analysis.comparisons import compare
 from actbench.analysis.grids import choose
+from actbench.bench.step.peak import Peak
 from actbench.errors import BadInput
 from actbench.report.caveats import caveats
 from actbench.report.grid_table import grid_table
 from actbench.report.provenance import runs_table
 from actbench.report.tables import finetuning_table
 from actbench.store import Run, list_runs
+from actbench.study import speed
 from actbench.study.estimate import estimate
 
 AXES = ("lr", "activation_lr")
@@ -214,8 +216,8 @@ def study(study_file: Any, tiny_recipe: Any) -> Callable[..., Path]:
     return write
 
 
-def probes(tune: str = "full", **more: Any) -> dict[str, Any]:
-    settings = {"train_size": 20, "epochs": 1, "tune": tune}
+def probes(tune: str = "full", epochs: int = 1, **more: Any) -> dict[str, Any]:
+    settings = {"train_size": 20, "epochs": epochs, "tune": tune}
     return {"finetune": "probes", "tasks": ["probe_swap"], "seeds": [0], "settings": settings, **more}
 
 
@@ -239,6 +241,18 @@ def test_a_study_tunes_in_several_modes_chooses_and_repeats_nothing(study: Calla
     assert all(row["difference"]["pairs"] == 1 for row in differences)
     graph = planned(path)
     assert [graph.next_tasks(node, retry=True) for node in graph.nodes] == [[], []]
+
+
+def test_a_plan_counts_the_epochs_of_all_points(study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "measured_peak", lambda precision, device: Peak(1e9, 512))
+
+    def seconds(**follow_up: Any) -> float:
+        return estimate(planned(study(probes(**follow_up)))).parts[1].seconds
+
+    short = seconds()  # one epoch
+    middle = seconds(epochs=5)
+    assert middle > 1.2 * short
+    assert seconds(grid={"epochs": [1, 5]}) == pytest.approx(short + middle)
 
 
 @pytest.mark.parametrize(

@@ -211,18 +211,23 @@ def _zero_shot_seconds(plan: Plan | ImportPlan, follow_up: ZeroShotFollowUp, spe
 def _finetuning_seconds(
     plan: Plan | ImportPlan, data: TaskData, follow_up: FinetuneFollowUp, speeds: Speeds
 ) -> tuple[float, str]:
-    """Of one run on one task: as measured, or from the speed of pre-training."""
+    """Of one run on one task, as measured, or from the speed of pre-training; of a grid, the mean of its points."""
     measured = speeds.finetuning_seconds(plan, data.task.name, follow_up)
     if measured is not None:
         return measured, "measured"
-    settings, speed = follow_up.settings, speeds.of(plan)
-    length = _mean_tokens(data.train, settings, plan)
+    tokens = fmean(_finetuning_tokens(plan, data, settings) for settings in follow_up.tried(plan.recipe))
+    speed = speeds.of(plan)
+    return tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
+
+
+def _finetuning_tokens(plan: Plan | ImportPlan, data: TaskData, settings: FinetuneSettings) -> float:
+    """How many tokens a run learns from, with those it only reads counted by the time they take."""
     tested = sum(map(len, data.evaluation.values()))
     learnt, selected = (settings.train_size or share * len(data.train) for share in (0.75, 0.25))
     if settings.protocol == "official":
         learnt, selected = settings.train_size or len(data.train), len(next(iter(data.evaluation.values())))
-    tokens = length * (settings.epochs * (learnt + FORWARD * selected) + FORWARD * tested)
-    return tokens / _uncompiled(plan, speed.tokens_per_second), speed.basis
+    read = settings.epochs * (learnt + FORWARD * selected) + FORWARD * tested
+    return _mean_tokens(data.train, settings, plan) * read
 
 
 def _tokens(example: AnyExample, settings: FinetuneSettings, longest: int) -> float:

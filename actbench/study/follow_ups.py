@@ -85,11 +85,14 @@ class FinetuneFollowUp(Section):
         model = recipe.model
         return not isinstance(model, BertSection) or has_coefficients_for(self.settings.tune, model, spans=self.spans)
 
+    def tried(self, recipe: Recipe) -> list[FinetuneSettings]:
+        """The settings, or those of all its grid's points, for a model pre-trained by `recipe`."""
+        assert isinstance(recipe.model, BertSection)
+        return points(self.settings, self.grid, recipe.model, spans=self.spans)
+
     def n_runs(self, recipe: Recipe) -> int:
         """How many runs it makes of one model pre-trained by `recipe`, tests of transfer among them."""
-        assert isinstance(recipe.model, BertSection)
-        tried = points(self.settings, self.grid, recipe.model, spans=self.spans)
-        return (len(self.task_names) * len(tried) + len(self.transfers)) * len(set(self.seeds))
+        return (len(self.task_names) * len(self.tried(recipe)) + len(self.transfers)) * len(set(self.seeds))
 
     @property
     def transfers(self) -> list[tuple[str, TransferTest]]:
