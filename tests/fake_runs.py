@@ -139,6 +139,18 @@ def transfer(root: Path, parent: Run, score: float) -> Run:
         )
 
 
+def perplexity(root: Path, parent: Run) -> Run:
+    """A pre-trained run's loss on a text."""
+    shared = ("recipe", "model", "hardware", "environment")
+    with claim(root / f"{parent.id}-perplexity") as writer:
+        about = {"kind": "evaluate", "parent": parent.id, "data": {"text": "some text", "hash": "c0ffee13"}}
+        writer.describe({**about, **{key: parent.info[key] for key in shared}})
+        loss = parent.summary["validation_loss"] + 0.1
+        headline = {"metric": "perplexity", "value": math.exp(loss)}
+        found = {"loss": loss, "perplexity": math.exp(loss), "bits_per_byte": None}
+        return writer.commit({**found, "headline": headline, "seconds": 1.0})
+
+
 def similarity(root: Path, parent: Run) -> Run:
     """A pre-training run's analysis of hidden states, in which those of neighbours are alike."""
     shared = ("recipe", "data", "model", "hardware", "environment")

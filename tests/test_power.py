@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.analysis.power import MOST_SEEDS, power, sd_interval, seeds_needed, smallest_visible
 
 
@@ -36,7 +37,7 @@ def test_the_number_needed_is_the_first_that_suffices(difference: float, sd: flo
     assert needed == seeds_needed(-difference, sd, n, wanted)
     if needed.seeds is not None:
         assert power(difference, sd, needed.seeds) >= wanted
-        assert needed.seeds == 2 or power(difference, sd, needed.seeds - 1) < wanted
+        assert needed.seeds == ENOUGH_PAIRS or power(difference, sd, needed.seeds - 1) < wanted
     low, middle, high = (MOST_SEEDS + 1 if x is None else x for x in (needed.low, needed.seeds, needed.high))
     assert low <= middle <= high
 
@@ -60,6 +61,11 @@ def test_the_spreads_interval_holds_what_it_promises() -> None:
     sd = np.random.default_rng(1).normal(size=(20_000, 4)).std(1, ddof=1)
     low, high = sd_interval(1.0, 4)
     assert np.mean((sd * low <= 1) & (sd * high >= 1)) == pytest.approx(0.95, abs=0.01)
+
+
+def test_fewer_seeds_than_conclude_anything_are_never_enough() -> None:
+    assert power(5.0, 1.0, 3) > 0.8
+    assert seeds_needed(5.0, 1.0, 3).seeds == ENOUGH_PAIRS == 6
 
 
 def test_a_difference_that_would_take_too_many_seeds_has_no_number() -> None:

@@ -18,7 +18,7 @@ from actbench.report.forest import forests
 from actbench.report.loss_curves import averaged, picked
 from actbench.report.numbers import rough
 from actbench.report.palette import DARK, LIGHT, contrast, legible
-from actbench.report.provenance import hashes_table, runs_table
+from actbench.report.provenance import facts_table, hashes_table, runs_table
 from actbench.report.words import statement
 from actbench.store import Run
 
@@ -64,6 +64,10 @@ def with_mixture(runs: list[Run]) -> list[Run]:
     return runs
 
 
+def tuned(root: Path, *scores: float) -> list[Run]:
+    return [fake_runs.finetune(root, parent, score=score) for parent, score in zip(pairs(root), scores, strict=False)]
+
+
 CASES: list[tuple[str, Any, str]] = [
     ("one seed", lambda root: pairs(root, 1), "One seed says nothing of chance"),
     ("few seeds", lambda root: pairs(root, 5), "too few to conclude from"),
@@ -78,6 +82,7 @@ CASES: list[tuple[str, Any, str]] = [
         "1 run not finished and left out of every number (1 interrupted)",
     ),
     ("stand-ins", lambda root: [*pairs(root), fake_runs.finetune(root, pairs(root)[0])], "sst2 is a stand-in"),
+    ("alike", lambda root: [*pairs(root), *tuned(root, 0.5, 0.5, 0.5)], "All runs of sst2 have the same score"),
     ("subset", lambda root: [*pairs(root), fake_runs.finetune(root, pairs(root)[0])], "saw 300 training examples"),
 ]
 
@@ -85,6 +90,18 @@ CASES: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("make", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_each_caveat_is_made_of_the_fact_it_is_about(tmp_path: Path, make: Any, expected: str) -> None:
     assert sum(expected in sentence for sentence in caveats(make(tmp_path), "gelu")) == 1
+
+
+def test_scores_that_differ_are_no_reason_for_a_caveat(tmp_path: Path) -> None:
+    told = caveats([*pairs(tmp_path), *tuned(tmp_path, 0.5, 0.5, 0.6)], "gelu")
+    assert not any("same score" in sentence for sentence in told)
+
+
+def test_a_fact_on_which_runs_disagree_names_those_of_each_value(tmp_path: Path) -> None:
+    runs = with_machines(pairs(tmp_path, 2))
+    rows = {row.cells[:2]: row for row in facts_table("environment", runs).rows}
+    assert rows["processor", "another"].runs == (runs[0].id,) and rows["processor", "another"].cells[-1] == "1"
+    assert {row.cells[-1] for (fact, _), row in rows.items() if fact != "processor"} == {"all"}
 
 
 def test_a_mixture_is_told_by_its_parts(tmp_path: Path) -> None:

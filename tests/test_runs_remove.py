@@ -33,7 +33,7 @@ def ids(root: Path) -> set[str]:
 
 
 def check(root: Path, *runs: Run) -> None:
-    removing.check_removable(runs, root, records(root)[0])
+    removing.check_removable(runs, root, *records(root))
 
 
 def test_without_a_terminal_it_needs_a_yes(actbench: Command, root: Path) -> None:
@@ -81,11 +81,27 @@ def test_a_run_in_training_stays(root: Path) -> None:
 def test_a_parent_stays_without_its_children(root: Path) -> None:
     parent = pretrain(root, "gelu")
     child = finetune(root, parent)
-    with pytest.raises(BadInput, match=rf"{parent.id} is what {child.id} was fine-tuned from \(--with-children"):
+    with pytest.raises(BadInput, match=rf"{child.id} was made from {parent.id} \(--with-children"):
         check(root, parent)
     check(root, child)
     check(root, parent, child)
-    assert [run.id for run in removing.with_children([parent], records(root)[0])] == [parent.id, child.id]
+    assert [run.id for run in removing.with_children([parent], root, *records(root))] == [parent.id, child.id]
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "run.json"])
+def test_a_parent_stays_without_its_damaged_children(root: Path, file: str) -> None:
+    parent, other = pretrain(root, "gelu"), pretrain(root, "raf")
+    child = finetune(root, parent)
+    (child.folder / file).write_text("{")
+    with pytest.raises(BadInput, match=rf"{child.id} was made from {parent.id}"):
+        check(root, parent)
+    check(root, other)
+    chosen = removing.with_children([parent], root, *records(root))
+    assert [run.id for run in chosen] == [parent.id, child.id]
+    check(root, *chosen)
+    for run in chosen:
+        removing.remove(run)
+    assert ids(root) == {other.id}
 
 
 def test_a_run_elsewhere_is_refused_and_a_link_alone_is_removed(root: Path, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def test_the_named_runs_are_compared(actbench: Command, trained: list[Run]) -> N
     assert sorted(row["runs"]) == sorted(run.id for run in trained[4:7])
     (needed,) = seeds["rows"]
     assert (needed["power"], needed["seeds_needed"]["difference"]) == (0.9, 0.02)
+    assert needed["visible"] is None  # three seeds show nothing
     assert needed["seeds_needed"]["low"] <= needed["seeds_needed"]["seeds"] <= needed["seeds_needed"]["high"]
     assert "too few seeds to conclude" in facts["verdicts"]["gpt-nano"][0]
 
@@ -65,8 +66,23 @@ def test_bad_input_is_said(actbench: Command, tmp_path: Path, trained: list[Run]
     assert "--difference: -1 is not a difference to see" in done.stderr and "--power: 1.5" in done.stderr
     fake_runs.finetune(tmp_path / "runs", trained[0])
     done = actbench("runs", "test", "--difference", "0.1", check=2)
-    assert "name runs of one kind" in done.stderr
+    assert "runs of both kinds are given (--where kind=pretrain" in done.stderr
     done = actbench("runs", "test", "--runs", "nowhere", check=2)
     assert "there are no runs in nowhere/" in done.stderr
-    done = actbench("runs", "test", "--baseline", "gleu", check=0)
-    assert "did you mean 'gelu'?" in done.stdout
+    done = actbench("runs", "test", "--baseline", "gleu", check=2)
+    assert "--baseline: " in done.stderr and "did you mean 'gelu'?" in done.stderr
+    done = actbench("runs", "test", "--where", "kind=finetun", check=2)
+    assert "no run in runs/ matches 'kind=finetun'" in done.stderr
+
+
+def test_an_expression_names_runs_of_one_kind(actbench: Command, tmp_path: Path, trained: list[Run]) -> None:
+    for run in trained:
+        fake_runs.transfer(tmp_path / "runs", fake_runs.finetune(tmp_path / "runs", run, "mnli"), 0.5)
+        fake_runs.perplexity(tmp_path / "runs", run)
+    asked = ["runs", "test", "--difference", "0.02", "--json"]
+    assert "--where kind=pretrain" in actbench(*asked, check=2).stderr
+    tables = json.loads(actbench(*asked, "--where", "kind=pretrain", check=0).stdout)["tables"]
+    assert [len(table["rows"]) for table in tables if "How many seeds" in table["title"]] == [1]
+    done = actbench(*asked, "--where", "kind=evaluate and metric!=accuracy", check=0)
+    (seeds,) = (table for table in json.loads(done.stdout)["tables"] if "How many seeds" in table["title"])
+    assert "in nats" in seeds["title"] and [row["text"] for row in seeds["rows"]] == ["some text"]

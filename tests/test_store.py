@@ -67,6 +67,14 @@ def test_a_damaged_record_is_named(tmp_path):
         _ = Run(run.folder).info
 
 
+def test_a_damaged_row_is_named(tmp_path):
+    run = make(tmp_path, "a")
+    path = run.folder / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(BadInput, match=r"metrics\.jsonl:2: damaged"):
+        Run(run.folder).metrics()
+
+
 def test_a_torn_row_is_left_out_and_rows_past_the_checkpoint_are_dropped(tmp_path):
     with claim(tmp_path / "a") as writer:
         for step in range(1, 6):

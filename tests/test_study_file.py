@@ -71,12 +71,34 @@ def test_only_a_bert_is_fine_tuned(problems):
         ({"activation": "rav"}, "did you mean 'raf'?"),
         ({"activation": "raf", "model": "tiny-brt"}, "did you mean 'tiny-bert'?"),
         ({"activation": "raf", "task": "cola"}, "no run is fine-tuned or scored on the claim's task, 'cola'"),
-        ({"activation": "raf"}, "claim: a claim needs 6 pre-training seeds to be judged, and has 1"),
+        ({"activation": "raf"}, "claim: a claim needs 6 pre-training seeds to be judged, and tiny-bert has 1"),
+        ({"activation": "gelu"}, "claim.activation: 'gelu' is the baseline itself"),
         ({"activation": "raf", "margins": 1}, "did you mean 'claim.margin'?"),
     ],
 )
 def test_a_claim_about_what_is_not_run(problems, claim, expected):
     assert expected in problems(claim={"text": "A claim.", **claim})
+
+
+def test_a_claim_needs_enough_pairs_of_every_model(problems):
+    """Six seeds of its activation are not enough where the baseline, or another model, has fewer."""
+    claim = {"text": "A claim.", "activation": "raf"}
+
+    def experiment(recipe, activation, seeds):
+        axes = {"model.activation.name": [activation, "gelu"], "seed": list(range(seeds))}
+        return {"recipe": recipe, "axes": axes}
+
+    six, two = experiment("bert.yaml", "raf", 6), experiment("gpt.yaml", "raf", 2)
+    assert "and tiny-gpt has 2" in problems(claim=claim, experiments=[six, two])
+    more = {"recipe": "gpt.yaml", "axes": {"model.activation.name": ["raf"], "seed": list(range(6))}}
+    assert "and tiny-gpt has 2" in problems(claim=claim, experiments=[two, more], baseline="gelu")
+
+
+def test_axes_that_set_the_same(problems):
+    axes = {"model.activation.name": ["gelu", "raf"], "model.activation": [{"name": "relu"}, {"name": "gelu"}]}
+    text = problems(experiments=[{"recipe": "bert.yaml", "axes": axes}])
+    assert "experiments.0.axes.model.activation.name: the axis 'model.activation' sets it too" in text
+    assert "study.yaml:" in text
 
 
 @pytest.mark.parametrize("baseline", ["gelu", "gelu (tune=bitfit)", "gelu (tune=random-bias:45)"])

@@ -13,7 +13,7 @@ from actbench.store import claim
 from actbench.store.atomic import write_json
 from actbench.study import speed
 from actbench.study.estimate import BYTES_A_PARAMETER, estimate
-from actbench.study.status import counts, status
+from actbench.study.status import Progress, counts, status
 
 STEPS, TOKENS_A_STEP = 12, 8 * 32
 PROBES = {"finetune": "probes", "seeds": [0, 1], "tasks": ["probe_swap"], "settings": {"train_size": 20, "epochs": 1}}
@@ -154,3 +154,20 @@ def test_watching_ends_when_all_is_finished(path, tmp_path, monkeypatch, capsys)
     study_status._watch(graph)
     assert len(naps) == 1
     assert "6 finished" in capsys.readouterr().out
+
+
+def test_watching_ends_when_only_failures_are_left(path, tmp_path, actbench):
+    for node in planned(path).nodes:
+        with claim(node.run.folder) as writer:
+            writer.fail("no room")
+    shown = actbench("study", "status", path, "--watch", check=0).stdout
+    assert "2 failed, 4 waiting" in shown and shown.count("no room") == 2
+
+
+def test_what_is_urgent_comes_first_with_its_model():
+    def line(title, state):
+        return Progress(title, state, 0, 1)
+
+    quiet = [line("a", "finished"), line("  finetune", "to do")]
+    urgent = [line("b", "finished"), line("  finetune", "finished"), line("  eval", "failed")]
+    assert study_status._urgent_first([*quiet, *urgent]) == [*urgent, *quiet]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from actbench.analysis.paired import ENOUGH_PAIRS
+
 LEVEL = 0.05  # of the two-sided test
 CONFIDENCE = 0.95  # of what the measured spread allows
 MOST_SEEDS = 10_000
@@ -22,7 +24,8 @@ MOST_SEEDS = 10_000
 class Needed:
     """How many seeds to see a difference; `low` and `high` are for the ends of the spread's interval.
 
-    None stands for more than MOST_SEEDS.
+    At least ENOUGH_PAIRS, since of fewer nothing is concluded, whatever the t-test says. None stands for more than
+    MOST_SEEDS.
     """
 
     seeds: int | None
@@ -76,10 +79,10 @@ def sd_interval(sd: float, n: int) -> tuple[float, float]:
 
 
 def _fewest(difference: float, sd: float, wanted: float) -> int | None:
-    """The smallest n of power `wanted` or more, by bisection: power grows with n."""
+    """The smallest n of power `wanted` or more, of those that are enough, by bisection: power grows with n."""
     if power(difference, sd, MOST_SEEDS) < wanted:
         return None
-    enough, few = MOST_SEEDS, 1
+    enough, few = MOST_SEEDS, ENOUGH_PAIRS - 1
     while enough - few > 1:
         middle = (enough + few) // 2
         enough, few = (middle, few) if power(difference, sd, middle) >= wanted else (enough, middle)

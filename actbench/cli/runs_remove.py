@@ -37,13 +37,13 @@ def remove(
 
     if bool(run) == (where is not None):
         raise BadInput(Problem("which runs?", hint="give names, or --where with an expression, and not both"))
-    found, _ = records(runs)
+    found, damaged = records(runs)
     if where is None:
         chosen = list({one.id: one for one in (find_run(reference, runs) for reference in run or [])}.values())
     else:
         chosen = [Run(record.folder) for record in matching(found, where)]
-    chosen = with_children(chosen, found) if children else chosen
-    check_removable(chosen, runs, found)
+    chosen = with_children(chosen, runs, found, damaged) if children else chosen
+    check_removable(chosen, runs, found, damaged)
     size = sum(size_bytes(one) for one in chosen)
     if not dry_run and chosen and not yes and not _confirmed(chosen, size):
         say("nothing removed")

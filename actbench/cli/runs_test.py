@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json
+from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json
 from actbench.errors import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def test(
     run: Annotated[list[str] | None, typer.Argument(help="Runs by folder or name; none: all there are.")] = None,
+    where: WhereOption = None,
     baseline: Annotated[str, typer.Option(help="The activation that the others are compared with.")] = "gelu",
     difference: Annotated[
         float | None, typer.Option(help="The difference to see: nats of loss, or points of score.")
@@ -35,15 +36,25 @@ def test(
     """
     _check(difference, power)
     from actbench.analysis.comparisons import compare
-    from actbench.store import find_run, list_runs
+    from actbench.store import Run, find_run, list_runs
+    from actbench.store.index import records
+    from actbench.store.select import matching
 
-    given = [find_run(reference, runs) for reference in run] if run else list_runs(runs)
+    if run and where is not None:
+        raise BadInput(Problem("which runs?", hint="give names, or --where with an expression, and not both"))
+    if where is not None:
+        given = [Run(record.folder) for record in matching(records(runs)[0], where)]
+    else:
+        given = [find_run(reference, runs) for reference in run] if run else list_runs(runs)
     family = compare(list({found.id: found for found in given}.values()), baseline, _axes(grid))
     if not family.all:
-        raise BadInput(Problem(f"none of {len(given)} runs is finished" if given else f"there are no runs in {runs}/"))
-    if difference is not None and family.pretraining and (family.finetuning or family.transfer):
-        problem = "means nats for pre-training and points for fine-tuning, and both kinds are given"
-        raise BadInput(Problem(problem, "--difference", hint="name runs of one kind"))
+        none = f"there are no runs in {runs}/" if where is None else f"no run in {runs}/ matches '{where}'"
+        raise BadInput(Problem(f"none of {len(given)} runs is finished" if given else none))
+    if not any(comparison.is_baseline for comparison in family.all):
+        raise BadInput(Problem(family.all[0].cohort.why_none_called(baseline), "--baseline"))
+    if difference is not None and family.on_tasks and (family.pretraining or family.evaluation):
+        problem = "means nats of losses and points of scores on tasks, and runs of both kinds are given"
+        raise BadInput(Problem(problem, "--difference", hint="--where kind=pretrain, or finetune or evaluate"))
     if as_json:
         print_json(_facts(family, difference, power))
         return
@@ -76,7 +87,8 @@ def _tables(family: Family, difference: float | None, power: float) -> list[Tabl
     from actbench.report.results import result_tables
     from actbench.report.seeds_table import seeds_table
 
-    seeds = [seeds_table(kind, difference, power) for kind in (family.pretraining, family.finetuning, family.transfer)]
+    kinds = (family.pretraining, family.finetuning, family.transfer, family.evaluation, family.zero_shot)
+    seeds = [seeds_table(kind, difference, power) for kind in kinds]
     return [*result_tables(family), *(table for table in seeds if table.rows)]
 
 

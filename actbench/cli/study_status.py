@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 COLUMNS = ("run", "state", "done", "loss", "tokens/s", "left")
 STYLES = {"finished": "green", "running": "cyan", "failed": "red", "interrupted": "yellow"}
 URGENT = ("running", "failed", "interrupted")  # come first where there may not be room for all
+ENDED = ("finished", "failed", "waiting")  # a follow-up that waits while nothing else is to come waits for a failed run
 EVERY_S = 2.0
 
 
 def status(
     file: StudyArgument,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until all is finished, or Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it while anything is left to do.")] = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
     recipe: StudySetOption = None,
@@ -51,22 +52,20 @@ def status(
     if watch and as_json:
         raise BadInput("--watch is for people, --json for programs: give one of them")
     graph = open_study(file, runs, say, study_changes(recipe, data))
-    if watch:
-        _watch(graph)
-        return
-    lines = look(graph)
+    lines = _watch(graph) if watch else look(graph)
     if as_json:
         print_json({"study": graph.study.name, "counts": counts(lines), "runs": [line.facts() for line in lines]})
         return
-    from actbench.cli.show import print_rows
+    if not watch:
+        from actbench.cli.show import print_rows
 
-    print_rows(COLUMNS, [_row(line) for line in lines])
-    print(f"\n{_sum(lines)}")
+        print_rows(COLUMNS, [_row(line) for line in lines])
+        print(f"\n{_sum(lines)}")
     print("".join(f"\n{run}: {reason}" for run, reason in _failures(lines).items()), end="")
 
 
-def _watch(graph: Graph) -> None:
-    """Shows the table anew until all is finished."""
+def _watch(graph: Graph) -> list[Progress]:
+    """Shows the table anew until nothing is left to do, and returns what it showed last."""
     from rich.console import Console
     from rich.live import Live
 
@@ -74,10 +73,11 @@ def _watch(graph: Graph) -> None:
 
     lines = look(graph)
     with Live(_table(lines), console=Console(), auto_refresh=False) as live:
-        while any(line.state != "finished" for line in lines):
+        while not all(line.state in ENDED for line in lines):
             time.sleep(EVERY_S)
             lines = look(graph)
             live.update(_table(lines), refresh=True)
+    return lines
 
 
 def _table(lines: list[Progress]) -> Table:
@@ -87,10 +87,23 @@ def _table(lines: list[Progress]) -> Table:
     table = Table(box=None, title=_sum(lines), title_justify="left", title_style="", pad_edge=False)
     for column in COLUMNS:
         table.add_column(column, justify="left" if column in ("run", "state") else "right", no_wrap=True)
-    for line in sorted(lines, key=lambda line: URGENT.index(line.state) if line.state in URGENT else len(URGENT)):
+    for line in _urgent_first(lines):
         name, state, *rest = _row(line)
         table.add_row(Text(name), Text(state, STYLES.get(line.state, "dim")), *map(Text, rest))
     return table
+
+
+def _urgent_first(lines: list[Progress]) -> list[Progress]:
+    """Those of models of which something runs or has failed come first, each model's own before its follow-ups'."""
+    models: list[list[Progress]] = []
+    for line in lines:
+        if line.is_follow_up:
+            models[-1].append(line)
+        else:
+            models.append([line])
+    ranks = {state: rank for rank, state in enumerate(URGENT)}
+    models.sort(key=lambda model: min(ranks.get(line.state, len(ranks)) for line in model))
+    return [line for model in models for line in model]
 
 
 def _row(line: Progress) -> list[str]:

@@ -43,6 +43,7 @@ def caveats(runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> l
         lambda: _few_seeds(found),
         lambda: _scale(finished),
         lambda: _stand_ins(finished),
+        lambda: _nothing_learned(found),
         lambda: _subsets(finished),
         lambda: _protocols(finished),
         lambda: _sizes(found, baseline),
@@ -107,6 +108,22 @@ def _stand_ins(runs: Sequence[Run]) -> Iterator[str]:
         )
     if any(run.kind == "pretrain" and _is_built_in(run.info["recipe"]["corpus"]) for run in runs):
         yield "The built-in corpus stands in for real text: it is documentation, of which there is little."
+
+
+def _nothing_learned(found: Sequence[Cohort]) -> Iterator[str]:
+    scores: dict[str, list[float]] = {}
+    for cohort in found:
+        if cohort.variants[0].first.kind == "finetune":
+            of_task = scores.setdefault(str(cohort.task), [])
+            of_task += [
+                run.summary["headline"]["value"] for variant in cohort.variants for run in variant.runs.values()
+            ]
+    alike = [task for task, values in scores.items() if len(values) > 2 and len(set(values)) == 1]
+    if alike:
+        yield (
+            f"All runs of {join(alike)} have the same score: they answer alike whatever is asked, or nearly so. There is "
+            "no difference to see, which does not mean that there is none."
+        )
 
 
 def _is_built_in(corpus: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from actbench.report.loss_curves import LossChart
+from actbench.report.provenance import FACTS
 
 if TYPE_CHECKING:
     from actbench.report.page import Report
@@ -42,6 +43,7 @@ def html(report: Report, folder: Path) -> str:
         report=report,
         svg=svg,
         number=report.palette.numbers,
+        traced=FACTS,
         charts=script_json(charts),
         styles=[Markup(_asset(name)) for name in STYLES],
         scripts=scripts,

@@ -20,7 +20,7 @@ from actbench.report.html import html
 from actbench.report.markdown import to_markdown
 from actbench.report.palette import Palette, palette
 from actbench.report.pictures import Picture, activation_pictures, forest_pictures, loss_picture, profile_pictures
-from actbench.report.provenance import facts_table, hashes_table, runs_table
+from actbench.report.provenance import FACTS, facts_table, hashes_table, runs_table
 from actbench.report.results import result_tables
 from actbench.report.speedup_table import speedup_tables
 from actbench.report.table import Table
@@ -121,7 +121,7 @@ def _report(
         provenance=[
             runs_table(runs, baseline, chosen),
             hashes_table(runs),
-            *(facts_table(title, runs, title.lower()) for title in ("Data", "Hardware", "Environment")),
+            *(facts_table(name, runs) for name in FACTS),
         ],
         palette=colours,
     )

@@ -17,6 +17,7 @@ from actbench.store import Run
 LONG = 40  # characters above which a recipe's value is cut short
 MANY = 8  # differences above which only their number is told
 HASH = 12  # hex digits shown of a sha256; the CSV has all
+FACTS = ("data", "hardware", "environment")  # of run.json, a table each
 HASHED = ("model.safetensors", "metrics.jsonl", "activations.json")
 
 
@@ -40,18 +41,22 @@ def hashes_table(runs: Sequence[Run]) -> Table:
     return Table("Hashes", heads, tuple(map(_hash_row, runs)), (note,), "hashes")
 
 
-def facts_table(title: str, runs: Sequence[Run], key: str) -> Table:
-    """What the runs' run.json hold under `key`: a row a fact and value, with how many runs say so."""
+def facts_table(name: str, runs: Sequence[Run]) -> Table:
+    """What the runs' run.json hold under `name`: a row a fact and value, with the runs that say so."""
     said: dict[str, dict[str, list[str]]] = {}
     for run in runs:
-        for name, value in _flat(run.info.get(key, {})):
-            said.setdefault(name, {}).setdefault(value, []).append(run.id)
+        for fact, value in _flat(run.info.get(name, {})):
+            said.setdefault(fact, {}).setdefault(value, []).append(run.id)
     rows = tuple(
-        Row((name, value, str(len(ids))), {"fact": name, "value": value}, tuple(ids))
-        for name, values in sorted(said.items())
+        Row((fact, value, _share(len(ids), len(runs))), {"fact": fact, "value": value}, tuple(ids))
+        for fact, values in sorted(said.items())
         for value, ids in values.items()
     )
-    return Table(title, (*columns("fact", "value"), *columns("runs", numeric=True)), rows, (), key)
+    return Table(name.capitalize(), (*columns("fact", "value"), *columns("runs", numeric=True)), rows, (), name)
+
+
+def _share(number: int, of: int) -> str:
+    return "all" if number == of else str(number)
 
 
 def _partners(runs: Sequence[Run], baseline: str, chosen: Sequence[str]) -> dict[str, Run]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from actbench.analysis.comparisons import Comparison
+from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.analysis.power import seeds_needed, smallest_visible
 from actbench.report import numbers
 from actbench.report.difference_tables import name_values, names
@@ -17,20 +19,22 @@ def seeds_table(comparisons: Sequence[Comparison], difference: float | None, pow
 
     `difference` is the one to see; None asks for each comparison's own. Comparisons without a spread are left out.
     """
-    tuned = any(comparison.cohort.task is not None for comparison in comparisons)
+    on_task = any(comparison.cohort.task is not None for comparison in comparisons)
+    on_text = any(comparison.cohort.text is not None for comparison in comparisons)
     heads = (
-        *columns("model", *(["task"] if tuned else []), "activation"),
+        *columns("model", *(["task"] if on_task else []), *(["text"] if on_text else []), "activation"),
         *columns("pairs", "sd of differences", "visible with these", numeric=True),
         *columns("seeds for the measured one" if difference is None else f"seeds for {difference:g}", numeric=True),
     )
     notes = [
         f"Visible: the smallest true difference that so many seeds find in {100 * power:g} % of studies, by the paired "
-        "t-test at 5 %, before correction for many comparisons. In brackets: what the measured spread allows (95 %)."
+        "t-test at 5 %, before correction for many comparisons. In brackets: what the measured spread allows (95 %). "
+        f"Fewer than {ENOUGH_PAIRS} seeds show nothing, and are never enough."
     ]
     if difference is None:
         notes.append("The measured difference is itself uncertain: rather name one that would matter.")
     rows = [row for comparison in comparisons if (row := _row(comparison, difference, power)) is not None]
-    unit = "points" if tuned else "nats"
+    unit = "points" if on_task else "nats"
     return Table(f"How many seeds it takes to see a difference, in {unit}", heads, tuple(rows), tuple(notes))
 
 
@@ -39,14 +43,16 @@ def _row(comparison: Comparison, wanted: float | None, power: float) -> Row | No
     if measured is None or measured.sd is None or measured.mean is None:
         return None
     digits = LOSS_DIGITS if comparison.cohort.task is None else SCORE_DIGITS
-    visible = smallest_visible(measured.sd, measured.n, measured.n, power)
+    visible = smallest_visible(measured.sd, measured.n, measured.n, power) if measured.n >= ENOUGH_PAIRS else None
     target = abs(measured.mean) if wanted is None else wanted
     needed = seeds_needed(target, measured.sd, measured.n, power)
     cells = (
         *names(comparison),
         str(measured.n),
         f"{measured.sd:.{digits}f}",
-        f"{visible.difference:.{digits}f} [{visible.low:.{digits}f} to {visible.high:.{digits}f}]",
+        numbers.NOTHING
+        if visible is None
+        else f"{visible.difference:.{digits}f} [{visible.low:.{digits}f} to {visible.high:.{digits}f}]",
         numbers.needed_seeds(needed),
     )
     values = {
@@ -54,7 +60,7 @@ def _row(comparison: Comparison, wanted: float | None, power: float) -> Row | No
         "pairs": measured.n,
         "sd": measured.sd,
         "power": power,
-        "visible": {"difference": visible.difference, "low": visible.low, "high": visible.high},
+        "visible": None if visible is None else asdict(visible),
         "seeds_needed": {"difference": target, "seeds": needed.seeds, "low": needed.low, "high": needed.high},
     }
     return Row(cells, values, comparison.variant.ids)

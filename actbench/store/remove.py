@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from actbench.errors import BadInput, Problem
@@ -23,27 +23,29 @@ ARRIVING = ".arriving-"  # runs on their way in, from an archive
 ABANDONED_S = 3600.0  # no index takes as long to write
 
 
-def with_children(chosen: Iterable[Run], found: Iterable[Record]) -> list[Run]:
-    """The runs, and every run fine-tuned from one of them."""
+def with_children(chosen: Iterable[Run], root: Path, found: Iterable[Record], damaged: Iterable[str]) -> list[Run]:
+    """The runs, and every run that was made from one of them, be it `damaged`."""
     ids = {run.id: run for run in chosen}
-    for record in found:
-        if record.facts["parent"] in ids:
-            ids.setdefault(record.id, Run(record.folder))
+    for child, _ in _children(ids, found, damaged):
+        ids.setdefault(child, Run(root / child))
     return list(ids.values())
 
 
-def check_removable(chosen: Sequence[Run], root: Path, found: Iterable[Record]) -> None:
+def check_removable(chosen: Sequence[Run], root: Path, found: Iterable[Record], damaged: Iterable[str]) -> None:
     """Raises BadInput for every run that is not in `root`, is being trained, or is the parent of one that stays."""
     ids = {run.id for run in chosen}
     problems = [problem for run in chosen if (problem := _why_not(run, root))]
-    for record in found:
-        parent = record.facts["parent"]
-        if parent in ids and record.id not in ids:
-            problems.append(
-                Problem(f"{parent} is what {record.id} was fine-tuned from", hint="--with-children removes both")
-            )
+    for child, parent in _children(ids, found, damaged):
+        if child not in ids:
+            problems.append(Problem(f"{child} was made from {parent}", hint="--with-children removes both"))
     if problems:
         raise BadInput(problems)
+
+
+def _children(ids: Collection[str], found: Iterable[Record], damaged: Iterable[str]) -> list[tuple[str, str]]:
+    """The runs made from those of `ids`, with which one; what is damaged tells it by its name alone."""
+    known = [(record.id, str(record.facts["parent"])) for record in found if record.facts["parent"] in ids]
+    return known + [(name, parent) for name in damaged for parent in ids if name.startswith(f"{parent}-")]
 
 
 def remove(run: Run) -> None:

@@ -123,13 +123,16 @@ class Run:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The complete rows of a JSON-lines file; nothing when it does not exist."""
+    """The complete rows of a JSON-lines file; nothing when it does not exist. Raises BadInput for a damaged one."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
             if line.endswith("\n"):
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise BadInput(Problem(f"damaged: {error.msg}", f"{path}:{number}")) from None
 
 
 def subfolders(root: Path) -> list[str]:

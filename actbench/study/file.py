@@ -105,6 +105,7 @@ def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
     problems: list[Problem] = []
     for i, experiment in enumerate(study.experiments):
         place = source.place(f"experiments.{i}.recipe")
+        problems += _overlaps(source, i, list(experiment.axes))
         try:
             base = apply_overrides(_base(path.parent, experiment.recipe), changes.recipe)
         except BadInput as error:
@@ -166,6 +167,14 @@ def _combinations(experiment: Experiment) -> list[dict[str, Any]]:
     return [dict(zip(keys, values, strict=True)) for values in itertools.product(*experiment.axes.values())]
 
 
+def _overlaps(source: Source, i: int, keys: Sequence[str]) -> Iterator[Problem]:
+    """Axes that set what another one sets: the later one's values would replace the other's."""
+    for outer, inner in itertools.permutations(keys, 2):
+        if inner.startswith(f"{outer}."):
+            key = f"experiments.{i}.axes.{inner}"
+            yield Problem(f"the axis '{outer}' sets it too", source.place(key), key, "leave one of them out")
+
+
 def _job(source: Source, experiment: Experiment, problems: list[Problem]) -> list[Job]:
     try:
         resolve = swapped_recipe if experiment.recipe.startswith(PREFIX) else recipe_from
@@ -220,13 +229,15 @@ def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> 
     if claim.model is not None and claim.model not in models:
         message = f"no run has the claim's model, '{claim.model}'"
         yield Problem(message, source.place("claim.model"), "claim.model", _near(claim.model, models))
-    seeds: dict[str, set[int]] = {}
-    for recipe in recipes:
-        if claim.activation.startswith(short_name(recipe.model.activation.name)):
-            seeds.setdefault(recipe.name, set()).add(recipe.seed)
-    most = max((len(found) for name, found in seeds.items() if claim.model in (None, name)), default=ENOUGH_PAIRS)
-    if most < ENOUGH_PAIRS:
-        message = f"a claim needs {ENOUGH_PAIRS} pre-training seeds to be judged, and has {most}"
+    if claim.activation == study.baseline:
+        message = f"'{claim.activation}' is the baseline itself"
+        yield Problem(message, source.place("claim.activation"), "claim.activation")
+    of_model = {recipe.name: _pairs(study, claim, recipe.name, recipes) for recipe in recipes}
+    pairs = {name: n for name, n in of_model.items() if n is not None and claim.model in (None, name)}
+    fewest = min(pairs, key=lambda name: pairs[name], default=None)
+    if fewest is not None and pairs[fewest] < ENOUGH_PAIRS:
+        have = f"{fewest} has {pairs[fewest]}, with the baseline's among them"
+        message = f"a claim needs {ENOUGH_PAIRS} pre-training seeds to be judged, and {have}"
         yield Problem(message, source.place("claim"), "claim", "leave the claim out or add seeds")
     follow_ups = [follow_up for experiment in study.experiments for follow_up in experiment.follow_ups]
     on_tasks = [follow_up for follow_up in follow_ups if isinstance(follow_up, FinetuneFollowUp | ZeroShotFollowUp)]
@@ -236,6 +247,15 @@ def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> 
     if claim.task is not None and claim.task not in tasks:
         message = f"no run is fine-tuned or scored on the claim's task, '{claim.task}'"
         yield Problem(message, source.place("claim.task"), "claim.task", _near(claim.task, tasks))
+
+
+def _pairs(study: Study, claim: Claim, model: str, recipes: Sequence[Recipe]) -> int | None:
+    """How many seeds a model has with both the claim's and the baseline's activation; None: none of the claim's."""
+    own = [(short_name(recipe.model.activation.name), recipe.seed) for recipe in recipes if recipe.name == model]
+    claimed, others = (
+        {seed for name, seed in own if name in _meant(activation)} for activation in (claim.activation, study.baseline)
+    )
+    return len(claimed & others) if claimed else None
 
 
 def _meant(said: str) -> set[str]:

@@ -13,6 +13,7 @@ from actbench.study.follow_ups import FollowUp
 from actbench.study.graph import Graph, Node
 
 State = Literal["finished", "running", "failed", "interrupted", "to do", "waiting"]  # waiting: for its parent
+INDENT = "  "  # before a follow-up's title
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Progress:
     tokens_per_second: float | None = None
     seconds_left: float | None = None
     failed: dict[str, str] | None = None  # run: reason
+
+    @property
+    def is_follow_up(self) -> bool:
+        """Whether it follows up the run of the line above it."""
+        return self.title.startswith(INDENT)
 
     def facts(self) -> dict[str, Any]:
         """JSON data."""
@@ -82,7 +88,7 @@ def _seconds_left(recipe: Recipe, last: dict[str, Any]) -> float | None:
 
 
 def _follow_up(graph: Graph, node: Node, follow_up: FollowUp, *, parent_finished: bool) -> Progress:
-    title = f"  {follow_up.title}"
+    title = INDENT + follow_up.title
     if not parent_finished:
         return Progress(title, "waiting", 0, follow_up.n_runs(node.plan.recipe))
     runs = graph.follow_up_runs(node, follow_up)
