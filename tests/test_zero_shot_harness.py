@@ -139,6 +139,9 @@ def test_a_name_that_is_not_here_is_looked_up_in_the_harness(
     near = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(file)}, "cache_dir": str(tmp_path)}}
     (folder / "near.yaml").write_text(yaml.safe_dump({"task": "near_by", **near, **settings}))
     (folder / "far.yaml").write_text(yaml.safe_dump({"task": "far_off", "dataset_path": "nobody/nothing", **settings}))
+    (folder / "both.yaml").write_text(yaml.safe_dump({"group": "both", "task": ["near_by", "nearer"]}))
+    (folder / "nearer.yaml").write_text(yaml.safe_dump({"task": "nearer", **near, **settings}))
+    (folder / "sciq.yaml").write_text(yaml.safe_dump({"task": "sciq", "dataset_path": "nobody/nothing", **settings}))
     known = TaskManager(include_defaults=False, include_path=folder)
     monkeypatch.setattr(harness, "manager", lambda: known)
     with pytest.raises(BadInput, match="did you mean 'near_by'"):
@@ -153,6 +156,11 @@ def test_a_name_that_is_not_here_is_looked_up_in_the_harness(
     assert run.summary["standard_errors"]["acc"] == pytest.approx(standard_error_of(run.summary["scores"]["acc"], 3))
     with pytest.raises(BadInput, match=r"far_off: the task's data set cannot be had.*needs a network"):
         list(zero_shot([far_off], print))
+    both, sciq = plan_zero_shot(decoder, find_tasks(["both", "sciq"], None, None), tmp_path / "runs")
+    with pytest.raises(BadInput, match=r"both: a set of 2 tasks.*as in near_by,nearer"):
+        list(zero_shot([both], print))
+    with pytest.raises(BadInput, match=r"sciq: the task's data set.*--data DIR reads files"):  # the harness' own
+        list(zero_shot([sciq], print))
     assert [found.id for found in list_runs(tmp_path / "runs")] == [run.id]
 
 

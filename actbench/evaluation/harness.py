@@ -112,6 +112,7 @@ def measure(task: HarnessTask, scorer: Scorer) -> tuple[dict[str, Any], dict[str
     except Exception as error:  # every data set's loader raises its own
         message = f"the task's data set cannot be had: {type(error).__name__}: {str(error).splitlines()[0]}"
         hint = "lm-evaluation-harness reads it from the Hugging Face hub, which needs a network"
+        hint += "; --data DIR reads files instead" if task.name in LOCAL else ""
         raise BadInput(Problem(message, task.name, hint=hint)) from error
     return run_loaded(task.name, loaded, scorer, task.limit)
 
@@ -121,8 +122,12 @@ def run_loaded(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The same of tasks that the harness' TaskManager has loaded under `name`, with no examples shown.
 
-    Raises BadInput for tasks that it does not run with a model of texts, or not without being told that they are safe.
+    Raises BadInput for a group without a mean of its tasks, and for tasks that the harness does not run with a model of
+    texts, or not without being told that they are safe.
     """
+    if name not in loaded["tasks"] and not getattr(loaded["groups"].get(name), "has_aggregation", False):
+        message = f"a set of {len(loaded['tasks'])} tasks, of which the harness takes no mean"
+        raise BadInput(Problem(message, name, hint=f"name those you want, as in {','.join(list(loaded['tasks'])[:6])}"))
     for own in loaded["tasks"].values():
         own.set_config(key="num_fewshot", value=0)
     os.environ["DISABLE_MULTIPROC"] = "1"  # the harness would fork processes to resample, beside torch's threads

@@ -90,10 +90,10 @@ def _find(name: str, data: Path | None, limit: int | None) -> RequestTask | Harn
         return blimp.load_blimp(data, limit)
     if data is not None and (name in LOCAL or has_requests(name, data)):
         return load_requests(name, data, limit)
-    if name in LOCAL:
-        hint = "give --data DIR, the folder that holds its files"
-        raise BadInput(Problem(f"{name} is read from request files", "--tasks", hint=hint))
     if find_spec("lm_eval") is None:
+        if name in LOCAL:
+            hint = "give --data DIR, the folder that holds its files; without it: pip install 'actbench[eval]'"
+            raise BadInput(Problem(f"{name} is read from request files", "--tasks", hint=hint))
         hint = f"{nearest(name, LOCAL)}; other tasks come with lm-evaluation-harness: pip install 'actbench[eval]'"
         raise BadInput(Problem(f"unknown task '{name}'", "--tasks", hint=hint))
     from actbench.evaluation.harness import check_name

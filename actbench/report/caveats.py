@@ -121,8 +121,8 @@ def _nothing_learned(found: Sequence[Cohort]) -> Iterator[str]:
     alike = [task for task, values in scores.items() if len(values) > 2 and len(set(values)) == 1]
     if alike:
         yield (
-            f"All runs of {join(alike)} have the same score: they answer alike whatever is asked, or nearly so. There is "
-            "no difference to see, which does not mean that there is none."
+            f"All runs of {join(alike)} have the same score: they answer alike whatever is asked, or nearly so. What "
+            "shows no difference here may show one in models that have learned more."
         )
 
 
