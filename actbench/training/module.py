@@ -59,8 +59,8 @@ class PretrainModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The micro-batch's mean: all score the same number of tokens, so accumulation weighs them right.
 
-        What is minimised has the routers' losses in it; what is logged as the loss has not. The load's balance is that of a
-        micro-batch, as in megablocks, so it depends on how a step is cut up.
+        What is minimised has the routers' losses in it; what is logged as the loss has not. The load's balance is that
+        of a micro-batch, as in megablocks, so it depends on how a step is cut up.
         """
         loss = self.model(**batch)
         self.losses.append(loss.detach())
