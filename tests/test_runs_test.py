@@ -86,3 +86,6 @@ def test_an_expression_names_runs_of_one_kind(actbench: Command, tmp_path: Path,
     done = actbench(*asked, "--where", "kind=evaluate and metric!=accuracy", check=0)
     (seeds,) = (table for table in json.loads(done.stdout)["tables"] if "How many seeds" in table["title"])
     assert "in nats" in seeds["title"] and [row["text"] for row in seeds["rows"]] == ["some text"]
+    (trained[0].folder / "run.json").write_text("{")
+    assert f"left out: {trained[0].id}" in actbench(*asked, "--where", "kind=pretrain", check=0).stderr
+    assert "not both" in actbench(*asked, trained[1].id, "--where", "kind=pretrain", check=2).stderr

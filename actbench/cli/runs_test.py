@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json
+from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
 from actbench.errors import BadInput, Problem
 
 if TYPE_CHECKING:
     from actbench.analysis.comparisons import Family
     from actbench.report.table import Table
+    from actbench.store import Run
 
 
 def test(
@@ -36,16 +38,8 @@ def test(
     """
     _check(difference, power)
     from actbench.analysis.comparisons import compare
-    from actbench.store import Run, find_run, list_runs
-    from actbench.store.index import records
-    from actbench.store.select import matching
 
-    if run and where is not None:
-        raise BadInput(Problem("which runs?", hint="give names, or --where with an expression, and not both"))
-    if where is not None:
-        given = [Run(record.folder) for record in matching(records(runs)[0], where)]
-    else:
-        given = [find_run(reference, runs) for reference in run] if run else list_runs(runs)
+    given = _given(run, where, runs)
     family = compare(list({found.id: found for found in given}.values()), baseline, _axes(grid))
     if not family.all:
         none = f"there are no runs in {runs}/" if where is None else f"no run in {runs}/ matches '{where}'"
@@ -60,6 +54,21 @@ def test(
         return
     print("\n".join(table.to_text(_width()) for table in _tables(family, difference, power)))
     _print_words(family)
+
+
+def _given(names: list[str] | None, where: str | None, root: Path) -> list[Run]:
+    from actbench.store import Run, find_run, list_runs
+    from actbench.store.index import records
+    from actbench.store.select import matching
+
+    if where is None:
+        return [find_run(name, root) for name in names] if names else list_runs(root)
+    if names:
+        raise BadInput(Problem("which runs?", hint="give names, or --where with an expression, and not both"))
+    found, damaged = records(root)
+    for name, reason in damaged.items():
+        say(f"left out: {name}: {reason}")
+    return [Run(record.folder) for record in matching(found, where)]
 
 
 def _check(difference: float | None, power: float) -> None:
