@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from actbench.analysis.paired import CONFIDENCE
-from actbench.analysis.tasks import expanded_confidence
+from actbench.analysis.tasks import expanded_confidence, interquartile_mean, probability_of_improvement
 
 Array = NDArray[np.float64]
 Interval = tuple[Array, Array]
@@ -26,6 +26,7 @@ Interval = tuple[Array, Array]
 SEEDS = (2, 3, 4, 5, 6, 8, 10, 15, 20)
 TASK_SEEDS = (3, 4, 5, 6, 8, 10, 20)
 TASKS = 8
+SHARED = (0.0, 0.5, 0.9)  # of the luck of a seed's two runs
 RESAMPLES = 1_999
 CHUNK = 100  # experiments at a time
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
@@ -52,6 +53,12 @@ def main() -> None:
     print_row(["---:"] * 4)
     for n in TASK_SEEDS:
         print_row([str(n), *(percent(share) for share in task_coverage(n, draws // 4))])
+    print()
+    print_row(["seeds", "IQM", *(f"P(better), {shared:.0%} of the luck shared" for shared in SHARED)])
+    print_row(["---:"] * (2 + len(SHARED)))
+    for n in (6, 10, 20):
+        found = [reported_coverage(n, draws // 8, shared) for shared in SHARED]
+        print_row([str(n), percent(found[0][0]), *(percent(better) for _, better in found)])
 
 
 def coverage(method: Callable[[Array], Interval], differences: Array) -> float:
@@ -117,6 +124,28 @@ def task_coverage(n: int, draws: int) -> Array:
             low, high = iqm_interval(treatment, baseline, drawn, level)
             held[place] += low <= 1 <= high
     return held / draws
+
+
+def reported_coverage(n: int, draws: int, shared: float) -> tuple[float, float]:
+    """Coverage of the intervals that are reported of the interquartile mean and of P(better), whose truth is known.
+
+    Of the variance of a run's scores `shared` is its seed's, the same on both sides; half of either part is all tasks'.
+    """
+    random = np.random.default_rng(n)
+    gain, held = 0.3, np.zeros(2)
+    truth = float(stats.norm.cdf(gain / np.sqrt(2)))  # of two runs at random, each of variance 1
+
+    def luck() -> Array:
+        return (random.normal(size=(n, 1)) + random.normal(size=(n, TASKS))) / np.sqrt(2)
+
+    for _ in range(draws):
+        seeds = np.sqrt(shared) * luck()
+        treatment, baseline = (seeds + np.sqrt(1 - shared) * luck() + plus for plus in (gain, 0.0))
+        estimates = interquartile_mean(baseline), probability_of_improvement(treatment, baseline)
+        for place, (estimate, true) in enumerate(zip(estimates, (0.0, truth), strict=True)):
+            assert estimate.interval is not None
+            held[place] += estimate.interval[0] <= true <= estimate.interval[1]
+    return float(held[0] / draws), float(held[1] / draws)
 
 
 def iqm_interval(treatment: Array, baseline: Array, drawn: NDArray[np.int64], level: float) -> Array:

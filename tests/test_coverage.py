@@ -35,6 +35,10 @@ def test_the_reported_interval_of_few_seeds(n: int, monkeypatch: pytest.MonkeyPa
     assert held == pytest.approx(0.95, abs=0.035)
 
 
+def test_the_reported_intervals_over_tasks_hold_though_seeds_share_luck(simulation: ModuleType) -> None:
+    assert min(simulation.reported_coverage(8, 150, 0.98)) > 0.89
+
+
 def test_percentile_and_bca_intervals_of_few_seeds_hold_far_less_than_they_promise(simulation: ModuleType) -> None:
     """Why they are not what is reported."""
     x = np.random.default_rng(0).normal(size=(300, 4))

@@ -58,15 +58,18 @@ def interquartile_difference(treatment: Array, baseline: Array) -> Estimate:
 def probability_of_improvement(treatment: Array, baseline: Array) -> Estimate:
     """How often a run of the treatment beats one of the baseline, on a task drawn at random; (S, T) each.
 
-    Every run of a task is set against every one of the other side, whatever their seeds; a tie counts half. It says
-    nothing of how large the improvement is.
+    Every run of a task is set against every one of the other side that has another seed; a tie counts half. Runs of one
+    seed share their luck, so that which of them is better is decided by less, and more surely, than of two runs at
+    random. It says nothing of how large the improvement is. A single seed has no other: its two runs are compared.
     """
     _same_shape(treatment, baseline)
     better = 0.5 + 0.5 * np.sign(treatment[:, None] - baseline[None])  # (S, S, T)
     wins = better.mean(2)
 
     def among(drawn: NDArray[np.intp]) -> Array:
-        return np.asarray(wins[drawn[..., :, None], drawn[..., None, :]].mean((-2, -1)))
+        first, second = drawn[..., :, None], drawn[..., None, :]
+        apart = (first != second) | (drawn == drawn[..., :1]).all(-1)[..., None, None]
+        return np.asarray((wins[first, second] * apart).sum((-2, -1)) / apart.sum((-2, -1)))
 
     return _estimate(among, len(treatment))
 

@@ -91,8 +91,8 @@ def _counted(comparisons: Sequence[Comparison], found: list[OverTasks]) -> list[
 
 def _notes(comparisons: Sequence[Comparison], found: list[OverTasks]) -> tuple[str, ...]:
     notes = [
-        "IQM: the mean of the middle half of all scores. P: how often a run beats one of the baseline, whatever the "
-        "seeds, on a task drawn at random. Only the last column's interval, paired t, can be had of few seeds.",
+        "IQM: the mean of the middle half of all scores. P: how often a run beats one of the baseline of "
+        "another seed, on a task drawn at random. Only the last column's interval, paired t, can be had of few seeds.",
     ]
     if any(len(one.seeds) < ENOUGH_PAIRS for one in found):
         notes.append(f"Bootstrap intervals over fewer than {ENOUGH_PAIRS} seeds hold too little, and are not given.")
