@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def test(
     run: Annotated[list[str] | None, typer.Argument(help="Runs by folder or name; none: all there are.")] = None,
     where: WhereOption = None,
-    baseline: Annotated[str, typer.Option(help="The activation that the others are compared with.")] = "gelu",
+    baseline: Annotated[
+        str | None, typer.Option(help="The activation that the others are compared with.", show_default="gelu")
+    ] = None,
     difference: Annotated[
         float | None, typer.Option(help="The difference to see: nats of loss, or points of score.")
     ] = None,
@@ -40,11 +42,11 @@ def test(
     from actbench.analysis.comparisons import compare
 
     given = _given(run, where, runs)
-    family = compare(list({found.id: found for found in given}.values()), baseline, _axes(grid))
+    family = compare(list({found.id: found for found in given}.values()), baseline or "gelu", _axes(grid))
     if not family.all:
         none = f"there are no runs in {runs}/" if where is None else f"no run in {runs}/ matches '{where}'"
         raise BadInput(Problem(f"none of {len(given)} runs is finished" if given else none))
-    if not any(comparison.is_baseline for comparison in family.all):
+    if baseline is not None and not any(comparison.is_baseline for comparison in family.all):
         raise BadInput(Problem(family.all[0].cohort.why_none_called(baseline), "--baseline"))
     if difference is not None and family.on_tasks and (family.pretraining or family.evaluation):
         problem = "means nats of losses and points of scores on tasks, and runs of both kinds are given"
