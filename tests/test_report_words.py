@@ -82,7 +82,7 @@ CASES: list[tuple[str, Any, str]] = [
         "1 run not finished and left out of every number (1 interrupted)",
     ),
     ("stand-ins", lambda root: [*pairs(root), fake_runs.finetune(root, pairs(root)[0])], "sst2 is a stand-in"),
-    ("alike", lambda root: [*pairs(root), *tuned(root, 0.5, 0.5, 0.5)], "All runs of sst2 have the same score"),
+    ("alike", lambda root: [*pairs(root), *tuned(root, 0.5, 0.5, 0.5)], "All runs have the same score on sst2: they"),
     ("subset", lambda root: [*pairs(root), fake_runs.finetune(root, pairs(root)[0])], "saw 300 training examples"),
 ]
 

@@ -121,8 +121,8 @@ def _nothing_learned(found: Sequence[Cohort]) -> Iterator[str]:
     alike = [task for task, values in scores.items() if len(values) > 2 and len(set(values)) == 1]
     if alike:
         yield (
-            f"All runs of {join(alike)} have the same score: they answer alike whatever is asked, or nearly so. What "
-            "shows no difference here may show one in models that have learned more."
+            f"All runs have the same score {join([f'on {task}' for task in alike])}: they answer alike whatever is "
+            "asked, or nearly so. What shows no difference here may show one in models that have learned more."
         )
 
 
