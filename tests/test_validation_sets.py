@@ -75,6 +75,9 @@ def test_a_set_that_is_too_short_is_named(actbench: Any, tiny_recipe: Any, tmp_p
     recipe = tiny_recipe("gpt", validation={"sets": {"short": [str(tmp_path / "short.txt")]}})
     said = actbench("pretrain", "-r", recipe, "--dry-run", check=2).stderr
     assert "validation.sets.short: the text is shorter than one sequence" in said
+    recipe = tiny_recipe("gpt", validation={"sets": {"gone": [str(tmp_path / "shorter.txt")]}})
+    said = actbench("pretrain", "-r", recipe, "--dry-run", check=2).stderr
+    assert "shorter.txt: validation.sets.gone: no such file" in said and "short.txt" in said
 
 
 def test_runs_without_sets_have_no_table(tmp_path: Path) -> None:

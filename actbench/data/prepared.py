@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from actbench.config.corpus import HubCorpus, MixtureCorpus
 from actbench.config.schema import Recipe
 from actbench.data.packing import TokenData, prepare, prepare_text
 from actbench.data.portions import Watch
+from actbench.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,12 @@ def prepare_recipe(recipe: Recipe, say: Callable[[str], None], jobs: int = 1, wa
         wanted = f"{recipe.total_steps * recipe.tokens_per_step:_}" if recipe.total_steps else "N"
         say(f"{dataset}: all of it is packed; max_tokens: {wanted} in its corpus section packs what the budget needs")
     corpus = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say, jobs, watch)
-    sets = {
-        name: ValidationSet(*prepare_text(text, corpus.tokenizer_file, say))
-        for name, text in recipe.validation.sets.items()
-    }
+    sets = {}
+    for name, text in recipe.validation.sets.items():
+        try:
+            sets[name] = ValidationSet(*prepare_text(text, corpus.tokenizer_file, say))
+        except BadInput as error:
+            raise BadInput([replace(one, key=f"validation.sets.{name}") for one in error.problems]) from None
     return Prepared(corpus, sets)
 
 
