@@ -87,6 +87,17 @@ def test_cells_show_what_the_values_hold(pretrained: list[Run]) -> None:
     assert cells["Δ [95 %]"] == "−0.0533 [−0.0677, −0.0390]"
     assert cells["permutation p (least)"] == "0.250 (0.250)"
     assert cells["pairs"] == "3 (too few seeds)"
+    assert "bootstrap [95 %]" not in cells
+
+
+def test_six_pairs_show_their_bootstrap_interval_beside_the_t_interval(tmp_path: Path) -> None:
+    gains = [0.05, 0.06, 0.04, 0.07, 0.05, 0.03]
+    runs = [fake_runs.pretrain(tmp_path, "gelu", seed, loss=5.0) for seed in range(6)]
+    runs += [fake_runs.pretrain(tmp_path, "raf", seed, loss=5.0 - gain) for seed, gain in enumerate(gains)]
+    cells = cells_of(differences(runs), "raf")
+    low, high = values_of(differences(runs), "raf")["difference"]["bootstrap_interval_95"]
+    assert cells["bootstrap [95 %]"] == f"[{low:.4f}, {high:.4f}]".replace("-", "\N{MINUS SIGN}")
+    assert list(cells).index("bootstrap [95 %]") == list(cells).index("Δ [95 %]") + 1
 
 
 def test_p_values_are_adjusted_over_all_comparisons_of_the_report(tmp_path: Path, pretrained: list[Run]) -> None:

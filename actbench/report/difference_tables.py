@@ -16,6 +16,7 @@ ABOUT = (
     "d_z: the mean difference in standard deviations of the paired differences, after Hedges. p: paired t-test; "
     "permutation p: sign-flip test of the mean, in brackets the least it could have given with so many pairs."
 )
+ABOUT_BOOTSTRAP = "Δ has the t-interval; beside it stands that of the studentised bootstrap, from 6 pairs on."
 
 
 def pretraining_differences(family: Family) -> Table:
@@ -52,20 +53,23 @@ def _differences(
     family: Family, comparisons: Sequence[Comparison], title: str, digits: int, kind: str, *what: str
 ) -> Table:
     compared = [(c, c.difference) for c in comparisons if c.difference is not None]
+    resampled = any(difference.bootstrap for _, difference in compared)
     heads = (
         *columns("model", *what, "activation"),
-        *columns("Δ [95 %]", "d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),
+        *columns("Δ [95 %]", *(["bootstrap [95 %]"] if resampled else []), numeric=True),
+        *columns("d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),
         *columns("pairs"),
     )
     rows = [
         Row(
-            (*names(comparison), *_cells(difference, digits)),
+            (*names(comparison), *_cells(difference, digits, resampled)),
             {**name_values(comparison), "difference": _values(difference)},
             comparison.variant.ids,
         )
         for comparison, difference in compared
     ]
-    return Table(title, heads, tuple(rows), (ABOUT, *_notes(compared, digits)), f"{kind}-differences")
+    about = (ABOUT, *([ABOUT_BOOTSTRAP] if resampled else []))
+    return Table(title, heads, tuple(rows), (*about, *_notes(compared, digits)), f"{kind}-differences")
 
 
 def names(comparison: Comparison) -> tuple[str, ...]:
@@ -84,13 +88,14 @@ def name_values(comparison: Comparison) -> dict[str, Any]:
     return {"model": cohort.name, **task, **text, "activation": comparison.variant.label}
 
 
-def _cells(difference: Difference, digits: int) -> tuple[str, ...]:
+def _cells(difference: Difference, digits: int, resampled: bool) -> tuple[str, ...]:
     effect, least = difference.effect, difference.least_permutation_p
     dropped = f"{difference.dropped} dropped" if difference.dropped else ""
     remarks = ", ".join(remark for remark in (difference.caution, dropped) if remark)
     exact = numbers.p_value(difference.permutation_p)
     return (
         numbers.difference_and_interval(difference, digits),
+        *([numbers.interval(difference.bootstrap, digits)] if resampled else []),
         numbers.NOTHING if effect is None else numbers.signed_with_interval(effect.d_z, effect.interval, EFFECT_DIGITS),
         numbers.p_value(difference.p_value),
         numbers.p_value(difference.holm_p),
@@ -124,9 +129,9 @@ def _notes(compared: Sequence[tuple[Comparison, Difference]], digits: int) -> li
     for comparison, difference in compared:
         bootstrap = difference.bootstrap
         if bootstrap is not None and (bootstrap[0] <= 0 <= bootstrap[1]) is difference.excludes_zero:
-            low, high = (numbers.signed(end, digits) for end in bootstrap)
+            said = numbers.interval(bootstrap, digits)
             place = ", ".join(names(comparison))
-            notes.append(f"{place}: skewed? The studentised bootstrap, [{low}, {high}], says otherwise of zero.")
+            notes.append(f"{place}: skewed? The studentised bootstrap, {said}, says otherwise of zero.")
     dropped = sum(difference.dropped for _, difference in compared)
     if dropped:
         notes.append(f"{numbers.plural(dropped, 'run')} without a partner of the same seed left out of a difference.")

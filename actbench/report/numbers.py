@@ -29,10 +29,15 @@ def difference_and_interval(difference: Difference, digits: int) -> str:
     return signed_with_interval(difference.mean, difference.interval, digits)
 
 
-def signed_with_interval(value: float, interval: tuple[float, float] | None, digits: int) -> str:
+def signed_with_interval(value: float, ends: tuple[float, float] | None, digits: int) -> str:
     """−0.021 [−0.031, −0.011], or the value alone."""
     text = signed(value, digits)
-    return text if interval is None else f"{text} [{signed(interval[0], digits)}, {signed(interval[1], digits)}]"
+    return text if ends is None else f"{text} {interval(ends, digits)}"
+
+
+def interval(ends: tuple[float, float] | None, digits: int) -> str:
+    """[−0.031, −0.011]."""
+    return NOTHING if ends is None else f"[{signed(ends[0], digits)}, {signed(ends[1], digits)}]"
 
 
 def with_interval(estimate: Estimate | None, digits: int) -> str:
