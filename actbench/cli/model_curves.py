@@ -68,13 +68,12 @@ class Chosen:
 
     def _runs(self) -> list[Run]:
         from actbench.errors import BadInput, Problem
-        from actbench.store import Run, find_run
-        from actbench.store.index import records
-        from actbench.store.select import matching
+        from actbench.store import find_run
+        from actbench.store.select import runs_matching
 
         if self.where is None:
             return [find_run(reference, self.folder) for reference in self.run or []]
-        found = [Run(record.folder) for record in matching(records(self.folder)[0], self.where)]
+        found, _ = runs_matching(self.folder, self.where)
         if not found:
             raise BadInput(Problem("no run matches", where="--where", hint="actbench runs list shows them"))
         return found

@@ -59,18 +59,17 @@ def test(
 
 
 def _given(names: list[str] | None, where: str | None, root: Path) -> list[Run]:
-    from actbench.store import Run, find_run, list_runs
-    from actbench.store.index import records
-    from actbench.store.select import matching
+    from actbench.store import find_run, list_runs
+    from actbench.store.select import runs_matching
 
     if where is None:
         return [find_run(name, root) for name in names] if names else list_runs(root)
     if names:
         raise BadInput(Problem("which runs?", hint="give names, or --where with an expression, and not both"))
-    found, damaged = records(root)
+    found, damaged = runs_matching(root, where)
     for name, reason in damaged.items():
         say(f"left out: {name}: {reason}")
-    return [Run(record.folder) for record in matching(found, where)]
+    return found
 
 
 def _check(difference: float | None, power: float) -> None:

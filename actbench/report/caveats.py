@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from actbench.analysis.cohorts import Cohort, Variant, cohorts, is_transfer, is_zero_shot, split_finished
+from actbench.analysis.comparisons import scores
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.report.numbers import join, plural, signed
 from actbench.store import Run
@@ -111,14 +112,12 @@ def _stand_ins(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _nothing_learned(found: Sequence[Cohort]) -> Iterator[str]:
-    scores: dict[str, list[float]] = {}
+    by_task: dict[str, list[float]] = {}
     for cohort in found:
         if cohort.variants[0].first.kind == "finetune":
-            of_task = scores.setdefault(str(cohort.task), [])
-            of_task += [
-                run.summary["headline"]["value"] for variant in cohort.variants for run in variant.runs.values()
-            ]
-    alike = [task for task, values in scores.items() if len(values) > 2 and len(set(values)) == 1]
+            own = by_task.setdefault(str(cohort.task), [])
+            own += [score for variant in cohort.variants for score in scores(variant).values()]
+    alike = [task for task, values in by_task.items() if len(values) > 2 and len(set(values)) == 1]
     if alike:
         yield (
             f"All runs have the same score {join([f'on {task}' for task in alike])}: they answer alike whatever is "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from actbench.errors import BadInput, Problem, nearest
-from actbench.store.index import ALIASES, COLUMNS, Record
+from actbench.store.index import ALIASES, COLUMNS, Record, records
 from actbench.store.query import comparable, parse
+from actbench.store.run import Run
 
 
 def matching(found: Sequence[Record], expression: str) -> list[Record]:
@@ -15,6 +17,12 @@ def matching(found: Sequence[Record], expression: str) -> list[Record]:
     condition = parse(expression)
     check_keys(((key, f"--where, column {column}") for key, column in condition.places()), found)
     return [record for record in found if condition.matches(record.value)]
+
+
+def runs_matching(root: Path, expression: str) -> tuple[list[Run], dict[str, str]]:
+    """The runs under `root` that match, by name, and for those that cannot be read, why. Raises as `matching`."""
+    found, damaged = records(root)
+    return [Run(record.folder) for record in matching(found, expression)], damaged
 
 
 def ordered(found: Sequence[Record], key: str, *, descending: bool = False) -> list[Record]:
