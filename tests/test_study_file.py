@@ -101,6 +101,41 @@ def test_axes_that_set_the_same(problems):
     assert "study.yaml:" in text
 
 
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        (
+            {"activation": "raff", "against": "silu"},
+            "comparisons.0.activation: no run has the activation to compare, 'raff'",
+        ),
+        (
+            {"activation": "raf", "against": "mish"},
+            "comparisons.0.against: no run has the activation to compare, 'mish'",
+        ),
+        (
+            {"activation": "raf", "against": "gelu"},
+            "'gelu' is the baseline, which every activation is compared with anyway",
+        ),
+        ({"activation": "raf", "against": "raf"}, "comparisons.0: 'raf' beside itself"),
+        ({"activation": "raf"}, "comparisons.0.against: missing"),
+        ({"activation": "raf", "against": "silu"}, "comparisons.0: no model is trained with both"),
+    ],
+)
+def test_a_stated_comparison_of_what_is_not_run(problems, stated, told):
+    """The GPT has SiLU, the BERT has RAF."""
+    bert = {"recipe": "bert.yaml", "axes": {"model.activation.name": ["gelu", "raf"]}}
+    gpt = {"recipe": "gpt.yaml", "axes": {"model.activation.name": ["gelu", "silu"]}}
+    text = problems(comparisons=[stated], experiments=[bert, gpt])
+    assert told in text and text.count("comparisons.0") == 1
+
+
+def test_two_are_compared_once(problems):
+    axes = {"model.activation.name": ["gelu", "raf", "silu"]}
+    one, other = {"activation": "raf", "against": "silu"}, {"activation": "silu", "against": "raf"}
+    text = problems(comparisons=[one, other], experiments=[{"recipe": "bert.yaml", "axes": axes}])
+    assert "comparisons.1: the same two are compared already" in text and "comparisons.0" not in text
+
+
 @pytest.mark.parametrize("baseline", ["gelu", "gelu (tune=bitfit)", "gelu (tune=random-bias:45)"])
 def test_a_baseline_may_be_a_label(study_file, tiny_recipe, baseline):
     tiny_recipe("bert")

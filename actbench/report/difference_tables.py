@@ -1,14 +1,14 @@
-"""The tables of differences: what each activation does to its baseline's result, and how sure one may be of it."""
+"""The tables of differences: what each activation does to another's result, and how sure one may be of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from actbench.analysis.comparisons import Comparison, Family
+from actbench.analysis.comparisons import Comparison, Family, Stated
 from actbench.analysis.paired import Difference
 from actbench.report import numbers
-from actbench.report.table import Row, Table, columns
+from actbench.report.table import Column, Row, Table, columns
 from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS, task_name
 
 EFFECT_DIGITS = 2
@@ -16,60 +16,103 @@ ABOUT = (
     "d_z: the mean difference in standard deviations of the paired differences, after Hedges. p: paired t-test; "
     "permutation p: sign-flip test of the mean, in brackets the least it could have given with so many pairs."
 )
+NEVER_BOTH = "no model has finished runs of both, so called"
 ABOUT_BOOTSTRAP = "Δ has the t-interval; beside it stands that of the studentised bootstrap, from 6 pairs on."
 
 
 def pretraining_differences(family: Family) -> Table:
     """A row an activation and model: the paired difference of its validation loss to the baseline's."""
     title = f"Pre-training: paired difference of validation loss to {family.baseline}; below zero is better"
-    return _differences(family, family.pretraining, title, LOSS_DIGITS, "pretraining")
+    return _differences(family, family.pretraining, title, "pretraining")
 
 
 def finetuning_differences(family: Family) -> Table:
     """A row an activation, model and task: the paired difference of its score to the baseline's."""
     title = f"Fine-tuning: paired difference of score to {family.baseline}, in points; above zero is better"
-    return _differences(family, family.finetuning, title, SCORE_DIGITS, "finetuning", "task")
+    return _differences(family, family.finetuning, title, "finetuning", "task")
 
 
 def transfer_differences(family: Family) -> Table:
     """A row an activation, model and transfer: the paired difference of its score to the baseline's."""
     title = f"Transfer: paired difference of score to {family.baseline}, in points; above zero is better"
-    return _differences(family, family.transfer, title, SCORE_DIGITS, "transfer", "task")
+    return _differences(family, family.transfer, title, "transfer", "task")
 
 
 def evaluation_differences(family: Family) -> Table:
     """A row an activation, model and text: the paired difference of its loss to the baseline's."""
     title = f"Evaluation: paired difference of loss to {family.baseline}; below zero is better"
-    return _differences(family, family.evaluation, title, LOSS_DIGITS, "evaluation", "text")
+    return _differences(family, family.evaluation, title, "evaluation", "text")
 
 
 def zero_shot_differences(family: Family) -> Table:
     """A row an activation, model and task: the paired difference of its zero-shot score to the baseline's."""
     title = f"Zero-shot: paired difference of score to {family.baseline}, in points; above zero is better"
-    return _differences(family, family.zero_shot, title, SCORE_DIGITS, "zero-shot", "task")
+    return _differences(family, family.zero_shot, title, "zero-shot", "task")
 
 
-def _differences(
-    family: Family, comparisons: Sequence[Comparison], title: str, digits: int, kind: str, *what: str
-) -> Table:
-    compared = [(c, c.difference) for c in comparisons if c.difference is not None]
+def stated_differences(family: Family) -> Table:
+    """A row for each model, task and text of what the study compares besides; one that says so where nothing was."""
+    title = "Stated comparisons: paired differences; below zero is better for a loss (nats), above for a score (points)"
+    compared = _compared([comparison for _, found in family.stated for comparison in found])
     resampled = any(difference.bootstrap for _, difference in compared)
-    heads = (
-        *columns("model", *what, "activation"),
-        *columns("Δ [95 %]", *(["bootstrap [95 %]"] if resampled else []), numeric=True),
-        *columns("d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),
-        *columns("pairs"),
-    )
+    heads = (*columns("model", "of", "difference"), *_difference_heads(family, resampled))
+    rows = [_stated_row(comparison, difference, resampled) for comparison, difference in compared]
+    rows += [_unrun_row(stated, len(heads)) for stated, found in family.stated if not found]
+    return Table(title, heads, tuple(rows), (*_about(resampled), *_notes(compared)), "stated-differences")
+
+
+def _stated_row(comparison: Comparison, difference: Difference, resampled: bool) -> Row:
+    cohort, against = comparison.cohort, comparison.against
+    of = task_name(comparison) if cohort.task else cohort.text or "pre-training"
+    sides = _sides(comparison.variant.label, against)
+    cells = (cohort.name, of, sides, *_cells(difference, _digits(comparison), resampled))
+    values = {**name_values(comparison), "against": against, "difference": _values(difference)}
+    return Row(cells, values, comparison.runs)
+
+
+def _unrun_row(stated: Stated, width: int) -> Row:
+    sides = _sides(stated.activation, stated.against)
+    cells = (numbers.NOTHING, numbers.NOTHING, sides, *[numbers.NOTHING] * (width - 4), NEVER_BOTH)
+    return Row(cells, {**stated.model_dump(), "difference": None}, ())
+
+
+def _sides(first: str, second: str) -> str:
+    return f"{first} − {second}"
+
+
+def _differences(family: Family, comparisons: Sequence[Comparison], title: str, kind: str, *what: str) -> Table:
+    compared = _compared(comparisons)
+    resampled = any(difference.bootstrap for _, difference in compared)
+    heads = (*columns("model", *what, "activation"), *_difference_heads(family, resampled))
     rows = [
         Row(
-            (*names(comparison), *_cells(difference, digits, resampled)),
+            (*names(comparison), *_cells(difference, _digits(comparison), resampled)),
             {**name_values(comparison), "difference": _values(difference)},
             comparison.variant.ids,
         )
         for comparison, difference in compared
     ]
-    about = (ABOUT, *([ABOUT_BOOTSTRAP] if resampled else []))
-    return Table(title, heads, tuple(rows), (*about, *_notes(compared, digits)), f"{kind}-differences")
+    return Table(title, heads, tuple(rows), (*_about(resampled), *_notes(compared)), f"{kind}-differences")
+
+
+def _compared(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Difference]]:
+    return [(c, c.difference) for c in comparisons if c.difference is not None]
+
+
+def _digits(comparison: Comparison) -> int:
+    return LOSS_DIGITS if comparison.cohort.task is None else SCORE_DIGITS
+
+
+def _difference_heads(family: Family, resampled: bool) -> list[Column]:
+    return [
+        *columns("Δ [95 %]", *(["bootstrap [95 %]"] if resampled else []), numeric=True),
+        *columns("d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),
+        *columns("pairs"),
+    ]
+
+
+def _about(resampled: bool) -> list[str]:
+    return [ABOUT, *([ABOUT_BOOTSTRAP] if resampled else [])]
 
 
 def names(comparison: Comparison) -> tuple[str, ...]:
@@ -123,14 +166,15 @@ def _values(difference: Difference) -> dict[str, Any]:
     }
 
 
-def _notes(compared: Sequence[tuple[Comparison, Difference]], digits: int) -> list[str]:
+def _notes(compared: Sequence[tuple[Comparison, Difference]]) -> list[str]:
     """What a reader must know besides the cells."""
     notes = []
     for comparison, difference in compared:
         bootstrap = difference.bootstrap
         if bootstrap is not None and (bootstrap[0] <= 0 <= bootstrap[1]) is difference.excludes_zero:
-            said = numbers.interval(bootstrap, digits)
-            place = ", ".join(names(comparison))
+            said = numbers.interval(bootstrap, _digits(comparison))
+            beside = f" against {comparison.against}" if comparison.against else ""
+            place = ", ".join(names(comparison)) + beside
             notes.append(f"{place}: skewed? The studentised bootstrap, {said}, says otherwise of zero.")
     dropped = sum(difference.dropped for _, difference in compared)
     if dropped:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from actbench.analysis.claims import Claim
 from actbench.analysis.cohorts import ANALYSIS, cohorts, seed_key, split_finished
-from actbench.analysis.comparisons import compare
+from actbench.analysis.comparisons import Stated, compare
 from actbench.analysis.labels import label
 from actbench.errors import BadInput
 from actbench.report.analysis_section import analysis_section
@@ -37,6 +37,7 @@ class StudyText:
     title: str
     about: str
     claim: Claim | None = None
+    comparisons: tuple[Stated, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _report(
     compared = [run for run in runs if run.kind != ANALYSIS]
     found = cohorts([run for run in finished if run.kind != ANALYSIS], chosen)
     models = [cohort for cohort in found if cohort.is_pretraining]
-    family, colours = compare(compared, baseline, chosen), palette(found, baseline)
+    family, colours = compare(compared, baseline, chosen, text.comparisons), palette(found, baseline)
     analyses, analysis_pictures = analysis_section(folder, finished, colours.colour_of)
     return Report(
         title=text.title,

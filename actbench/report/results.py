@@ -9,6 +9,7 @@ from actbench.report.difference_tables import (
     evaluation_differences,
     finetuning_differences,
     pretraining_differences,
+    stated_differences,
     transfer_differences,
     zero_shot_differences,
 )
@@ -34,6 +35,7 @@ MAKERS: tuple[Callable[[Family], Table], ...] = (
     zero_shot_table,
     zero_shot_differences,
     zero_shot_tasks_table,
+    stated_differences,
 )
 
 

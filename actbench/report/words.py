@@ -61,11 +61,11 @@ def glance(runs: Sequence[Run], found: Sequence[Cohort]) -> list[tuple[str, str]
 
 def verdicts(family: Family) -> list[Verdict]:
     """For every model: which differences are shown, which are not, what that would take, and where none can be had."""
-    by_cohort: dict[int, list[Comparison]] = {}
+    groups: dict[tuple[int, str], list[Comparison]] = {}
     for comparison in family.all:
-        by_cohort.setdefault(id(comparison.cohort), []).append(comparison)
+        groups.setdefault((id(comparison.cohort), comparison.against), []).append(comparison)
     by_model: dict[str, list[str]] = {}
-    for group in by_cohort.values():
+    for group in groups.values():
         by_model.setdefault(group[0].cohort.name, []).append(_verdict(group, family))
     return [Verdict(model, tuple(sentences)) for model, sentences in by_model.items()]
 
@@ -114,14 +114,14 @@ def _shares(parts: Sequence[dict[str, Any]]) -> list[tuple[float, dict[str, Any]
 
 
 def _verdict(group: list[Comparison], family: Family) -> str:
-    cohort, baseline = group[0].cohort, family.baseline
+    cohort, against = group[0].cohort, group[0].against
     about = task_name(group[0]) if cohort.task else cohort.text or "Pre-training"
     if cohort.is_zero_shot:
         about = f"Zero-shot {about}"
-    partner = cohort.called(baseline)
+    partner = cohort.called(against or family.baseline)
     if partner is None:
-        return f"{about}: {cohort.why_none_called(baseline)}."
-    baseline = partner.label
+        return f"{about}: {cohort.why_none_called(family.baseline)}."
+    about, baseline = f"{about}, against {against}" if against else about, partner.label
     compared = [(c.variant.label, c.difference) for c in group if c.difference is not None]
     loss = "validation loss" if cohort.is_pretraining else "loss"
     what = f"{loss} to {baseline}'s" if cohort.task is None else f"score to {baseline}'s, in points"

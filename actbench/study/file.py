@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from actbench.analysis.claims import Claim
+from actbench.analysis.comparisons import Stated
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.config import Recipe
 from actbench.config.placement import named_in, short_name
@@ -58,6 +59,7 @@ class Study(Section):
     about: str = ""
     claim: Claim | None = None  # what is to be shown, stated before the runs
     baseline: str = "gelu"  # the activation the others are compared to, or a label as the report shows it
+    comparisons: Several[Stated] = ()  # besides those to the baseline
     experiments: Annotated[list[Experiment], Field(min_length=1)]
 
     @property
@@ -124,7 +126,9 @@ def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
         if made and used.isdisjoint(_meant(study.baseline)):
             message = f"no run of experiment {i + 1} has the baseline's activation, '{study.baseline}'"
             problems.append(Problem(message, place, f"experiments.{i}", _near(named_in(study.baseline), used)))
-    problems += _claim_problems(source, study, [job.recipe for job in jobs])
+    recipes = [job.recipe for job in jobs]
+    problems += _comparison_problems(source, study, recipes)
+    problems += _claim_problems(source, study, recipes)
     if problems:
         raise BadInput(list(dict.fromkeys(problems)))
     return LoadedStudy(study, jobs)
@@ -213,6 +217,30 @@ def _follow_up_problems(source: Source, i: int, experiment: Experiment, made: Se
         data = follow_up.data
         if data not in (None, HUB) and not Path(str(data)).is_dir():
             yield Problem(f"no such folder: {data}", source.place(f"{key}.data"), f"{key}.data")
+
+
+def _comparison_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> Iterator[Problem]:
+    """What a stated comparison speaks of and the study does not run, and what is compared without it."""
+    by_model: dict[str, set[str]] = {}
+    for recipe in recipes:
+        by_model.setdefault(recipe.name, set()).add(short_name(recipe.model.activation.name))
+    used = set().union(*by_model.values())
+    stated = [(one.activation, one.against) for one in study.comparisons]
+    for i, names in enumerate(stated if recipes else []):
+        key, keys = f"comparisons.{i}", (f"comparisons.{i}.activation", f"comparisons.{i}.against")
+        unused = [(key, name) for key, name in zip(keys, names, strict=True) if used.isdisjoint(_meant(name))]
+        for side, name in unused:
+            message, hint = f"no run has the activation to compare, '{name}'", _near(named_in(name), used)
+            yield Problem(message, source.place(side), side, hint)
+        if study.baseline in names:
+            message = f"'{study.baseline}' is the baseline, which every activation is compared with anyway"
+            yield Problem(message, source.place(key), key, "leave the comparison out")
+        elif names[0] == names[1]:
+            yield Problem(f"'{names[0]}' beside itself", source.place(key), key)
+        elif not unused and not any(all(own & _meant(name) for name in names) for own in by_model.values()):
+            yield Problem("no model is trained with both", source.place(key), key)
+        if any(set(names) == set(other) for other in stated[:i]):
+            yield Problem("the same two are compared already", source.place(key), key, "leave one of them out")
 
 
 def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> Iterator[Problem]:

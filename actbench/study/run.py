@@ -60,7 +60,7 @@ def report_study(graph: Graph, say: Say) -> tuple[Path | None, int]:
         return None, 0
     report = graph.folder / "report.html"
     say(f"writing {report}")
-    text = StudyText(study.title, study.about, study.claim)
+    text = StudyText(study.title, study.about, study.claim, study.comparisons)
     write_report(graph.folder, text, begun, study.baseline, study.chosen)
     return report, finished
 

@@ -9,17 +9,20 @@ import torch
 from torch import nn
 
 from actbench.bench.tricks import plain
+from actbench.config.moe import MoeSection
 from actbench.config.schema import ActivationSpec, BertSection, GptSection
 from actbench.errors import BadInput, Problem, nearest
 from actbench.nn.attention import Attention
 from actbench.nn.bert import Bert
 from actbench.nn.dropout import Dropout
+from actbench.nn.experts import MixtureOfExperts
 from actbench.nn.linear import Linear
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart
 from actbench.training.allocator import HUGE_PAGES
 from actbench.training.hardware import Hardware, compile_blocks
 
 MODELS = ("bert", "gpt")
+EXPERTS, TOP_K = 16, 4  # of the mixtures; a token's experts are together as wide as the feed-forward block was
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Trick:
     models: tuple[str, ...] = MODELS
     dropout: float | None = None
     activation: str | None = None
+    experts: bool = False
     needs: tuple[str, ...] = ()
 
     def changed(self, section: BertSection | GptSection) -> BertSection | GptSection:
@@ -74,12 +78,16 @@ class Trick:
             changes["dropout"] = self.dropout
         if self.activation is not None:
             changes["activation"] = ActivationSpec(name=self.activation)
+        if self.experts:
+            moe = MoeSection(experts=EXPERTS, top_k=TOP_K, d_expert=section.d_ff // TOP_K)
+            changes |= {"d_ff": moe.d_expert, "moe": moe, "layout": "llama"}
         return section.model_copy(update=changes)
 
     @property
     def label(self) -> str:
         """Its name, and in which model it is measured where that is not the usual one."""
-        changes = [self.activation or "", "" if self.dropout is None else f"dropout {self.dropout:g}"]
+        experts = f"{TOP_K} of {EXPERTS} experts" if self.experts else ""
+        changes = [self.activation or "", "" if self.dropout is None else f"dropout {self.dropout:g}", experts]
         named = ", ".join(filter(None, changes))
         return f"{self.name} ({named})" if named else self.name
 
@@ -149,6 +157,15 @@ TRICKS: tuple[Trick, ...] = (
         tolerance=1e-4,
         activation="raf",
         needs=("compiler", "cpu"),
+    ),
+    Trick(
+        "experts-sorted",
+        "rows are sorted by expert, and an expert multiplies its own in place",
+        "a loop over experts, each gathering and adding up its tokens, which cannot be compiled",
+        Plain({MixtureOfExperts: plain.LoopOverExperts}),
+        tolerance=1e-4,
+        models=("gpt",),
+        experts=True,
     ),
     Trick(
         "bf16",

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from actbench.nn.attention import Attention, pick
 from actbench.nn.bert import Bert
 from actbench.nn.dropout import Dropout, Places, _drop, _index
+from actbench.nn.experts import MixtureOfExperts
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart
 from actbench.nn.padding import Padding
 from actbench.training import hardware
@@ -82,6 +83,23 @@ class TorchAttention(Attention):
         dropped = self.dropout.p if self.dropout.active else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropped, is_causal=self.causal)
         return self.output(y.transpose(1, 2).flatten(2))
+
+
+class LoopOverExperts(MixtureOfExperts):
+    """An expert at a time: its tokens are gathered, and what it makes of them is added up where they were."""
+
+    @torch.compiler.disable  # the number of an expert's tokens changes with every batch
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D), summed in fp32."""
+        tokens = x.reshape(-1, x.shape[-1])
+        _, experts, weights = self.router(tokens)
+        served = torch.zeros(tokens.shape, dtype=weights.dtype, device=x.device)
+        for expert in range(self.router.out_features):
+            rows, nth = torch.where(experts == expert)
+            inputs = [F.linear(tokens[rows], one.weight[expert]) for one in (self.gate, self.up) if one is not None]
+            outputs = F.linear(self.activation(*inputs), self.down.weight[expert])
+            served = served.index_add(0, rows, outputs * weights[rows, nth, None])
+        return served.view(x.shape)
 
 
 def nothing_compiled(model: nn.Module) -> None:
