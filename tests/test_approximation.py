@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from actbench.analysis.approximation import (
     Fit,
     check_request,
     fits,
+    kept,
     piecewise_bound,
     points,
     rates,
@@ -23,9 +25,14 @@ from actbench.analysis.approximation import (
     width_of,
 )
 from actbench.analysis.least_squares import Network, fit, predictions
+from actbench.config.approximation import ApproximationSection
 from actbench.errors import BadInput
 
 SIZES = (16.0, 32.0, 64.0, 128.0)
+
+
+def request(targets: list[str], activations: list[str], sizes: list[int], seeds: list[int] | None = None) -> Any:
+    return ApproximationSection(targets=targets, activations=activations, sizes=sizes, seeds=seeds or [0])
 
 
 def synthetic(size: int, errors: dict[int, float]) -> Fit:
@@ -117,7 +124,7 @@ def test_a_poly_relu_network_of_two_units_is_the_square() -> None:
 
 
 def test_poly_relu_comes_near_the_square_and_relu_stays_above_its_bound(tmp_path: Path) -> None:
-    found = list(fits(["square"], ["poly_relu", "relu"], [14, 20], [0, 1], tmp_path, lambda _: None))
+    found = list(fits(request(["square"], ["poly_relu", "relu"], [14, 20], [0, 1]), tmp_path, lambda _: None))
     near, (small, large) = found[:2], found[2:]
     assert min(min(one.largest.values()) for one in near) < piecewise_bound(small.width + 1) / 1000
     for one in (small, large):
@@ -128,16 +135,17 @@ def test_poly_relu_comes_near_the_square_and_relu_stays_above_its_bound(tmp_path
 
 def test_a_fit_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    first = list(fits(["product"], ["relu"], [10], [0, 1], tmp_path, said.append))
+    first = list(fits(request(["product"], ["relu"], [10], [0, 1]), tmp_path, said.append))
     monkeypatch.setattr(approximation, "_fit", None)
-    assert list(fits(["product"], ["relu"], [10], [0, 1], tmp_path, said.append)) == first
+    assert list(fits(request(["product"], ["relu"], [10], [0, 1]), tmp_path, said.append)) == first
     assert len(said) == 1
+    assert kept(request(["product"], ["relu"], [10, 12], [0, 1]), tmp_path) == first, "what is not there is left out"
     with pytest.raises(TypeError):
-        list(fits(["product"], ["relu"], [10], [0, 2], tmp_path, said.append))
+        list(fits(request(["product"], ["relu"], [10], [0, 2]), tmp_path, said.append))
     (path,) = (tmp_path / "approximation").iterdir()
     path.write_text("{}")
     with pytest.raises(BadInput, match=path.name):
-        list(fits(["product"], ["relu"], [10], [0, 1], tmp_path, said.append))
+        list(fits(request(["product"], ["relu"], [10], [0, 1]), tmp_path, said.append))
 
 
 @pytest.mark.parametrize(
@@ -151,4 +159,4 @@ def test_a_fit_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_cannot_be_asked(targets: list[str], activations: list[str], sizes: list[int], expected: str) -> None:
     with pytest.raises(BadInput, match=expected.replace("?", r"\?")):
-        check_request(targets, activations, sizes)
+        check_request(request(targets, activations, sizes))

@@ -69,7 +69,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_run_travels_whole_and_verifies(actbench: Command, run: Run, tmp_path: Path) -> None:
-    assert "1 runs, 5 files" in actbench("runs", "export", run.id, "-o", "a.tar", check=0).stderr
+    assert "runs: 1, files: 5" in actbench("runs", "export", run.id, "-o", "a.tar", check=0).stderr
     done = actbench("runs", "import", "a.tar", "--runs", "elsewhere", check=0)
     assert done.stdout == f"{run.id}\n"
     arrived = tree(tmp_path / "elsewhere" / run.id)

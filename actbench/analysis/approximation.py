@@ -21,6 +21,7 @@ from torch import Tensor
 from actbench.activations import code_hash, get
 from actbench.analysis.least_squares import STEPS, Network, fit, predictions
 from actbench.analysis.paired import Difference, paired_difference
+from actbench.config.approximation import ApproximationSection
 from actbench.errors import BadInput, Problem, nearest
 from actbench.store import identity_hash
 from actbench.store.atomic import write_json
@@ -76,25 +77,24 @@ class Rate:
     exact_from: int | None  # the parameters of the least network that is exact for most seeds
 
 
-def check_request(targets: Sequence[str], activations: Sequence[str], sizes: Sequence[int]) -> None:
-    """Raises BadInput, naming every one, for unknown targets and activations and for sizes too small."""
+def check_request(request: ApproximationSection) -> None:
+    """Raises BadInput, naming every one by its flag, for unknown targets and activations and for sizes too small."""
     problems = [
         Problem(f"unknown target '{name}'", "--targets", hint=nearest(name, list(TARGETS)))
-        for name in targets
+        for name in request.targets
         if name not in TARGETS
     ]
-    for name in activations:
+    for name in request.activations:
         try:
             get(name)
         except BadInput as error:
             problems += [Problem(problem.message, "--activations", hint=problem.hint) for problem in error.problems]
-    if len(set(sizes)) < 2:
+    if len(set(request.sizes)) < 2:
         problems.append(Problem("a slope needs two sizes or more", "--sizes", hint="as in 16,32,64"))
     if problems:
         raise BadInput(problems)
-    for target in targets:
-        for activation in activations:
-            width_of(activation, min(sizes), TARGETS[target].dimensions)
+    for target, activation, size in request.combinations:
+        width_of(activation, size, TARGETS[target].dimensions)
 
 
 def width_of(activation: str, size: int, dimensions: int) -> int:
@@ -108,15 +108,22 @@ def width_of(activation: str, size: int, dimensions: int) -> int:
     return 1 + (size - least) // each
 
 
-def fits(
-    targets: Sequence[str], activations: Sequence[str], sizes: Sequence[int], seeds: Sequence[int], runs: Path,
-    say: Callable[[str], None],
-) -> Iterator[Fit]:  # fmt: skip
+def fits(request: ApproximationSection, runs: Path, say: Callable[[str], None]) -> Iterator[Fit]:
     """Every combination, each kept in a file under `runs` and not fitted twice."""
-    for target in targets:
-        for activation in activations:
-            for size in sorted(set(sizes)):
-                yield _kept(target, activation, size, seeds, runs / FOLDER, say)
+    for target, activation, size in request.combinations:
+        path, identity = _place(target, activation, size, request.seeds, runs)
+        if not path.exists():
+            say(f"fitting {activation} to {target}, {size} parameters")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with one_thread():
+                write_json(path, {**identity, **_fit(target, activation, size, request.seeds)})
+        yield _read(path, target, activation, size, request.seeds)
+
+
+def kept(request: ApproximationSection, runs: Path) -> list[Fit]:
+    """Those of them that are there. Nothing is fitted."""
+    places = [(_place(*one, request.seeds, runs)[0], one) for one in request.combinations]
+    return [_read(path, *one, request.seeds) for path, one in places if path.exists()]
 
 
 def rates(found: Sequence[Fit]) -> list[Rate]:
@@ -160,19 +167,16 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _kept(
-    target: str, activation: str, size: int, seeds: Sequence[int], folder: Path, say: Callable[[str], None]
-) -> Fit:
+def _place(target: str, activation: str, size: int, seeds: Sequence[int], runs: Path) -> tuple[Path, dict[str, Any]]:
+    """Where a fit is kept, and what tells it from every other."""
     identity = {
         "kind": FOLDER, "version": FORMAT, "target": target, "activation": activation, "code": code_hash(activation),
         "size": size, "seeds": list(seeds), "steps": STEPS,
     }  # fmt: skip
-    path = folder / f"{identity_hash(identity)}.json"
-    if not path.exists():
-        say(f"fitting {activation} to {target}, {size} parameters")
-        folder.mkdir(parents=True, exist_ok=True)
-        with one_thread():
-            write_json(path, {**identity, **_fit(target, activation, size, seeds)})
+    return runs / FOLDER / f"{identity_hash(identity)}.json", identity
+
+
+def _read(path: Path, target: str, activation: str, size: int, seeds: Sequence[int]) -> Fit:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         errors = [dict(zip(seeds, data[key], strict=True)) for key in ("rms", "largest")]

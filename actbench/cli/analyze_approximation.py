@@ -32,28 +32,31 @@ def approximation(
     Example: actbench analyze approximation --targets square --activations relu,poly_relu --sizes 16,32,64 --seeds 0-4
     """
     from actbench.analysis.approximation import check_request, fits, rates
+    from actbench.config.approximation import ApproximationSection
     from actbench.report.approximation_report import errors_table, plot_approximation, rates_table
     from actbench.report.figure_style import figure_format
 
     figure_format(output)
     write = table_writer(table)
-    named, functions = _words(targets), _words(activations)
-    counts, chosen = _sizes(sizes), parse_seeds(seeds)
-    check_request(named, functions, counts)
-    found = list(fits(named, functions, counts, chosen, runs, say))
+    request = ApproximationSection(
+        targets=_words(targets), activations=_words(activations), sizes=_sizes(sizes), seeds=tuple(parse_seeds(seeds))
+    )
+    check_request(request)
+    found = list(fits(request, runs, say))
     plot_approximation(found, output)
     show([rates_table(rates(found)), errors_table(found)], [output], write, as_json)
 
 
-def _words(text: str) -> list[str]:
-    return list(dict.fromkeys(word.strip() for word in text.split(",")))
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",")))
 
 
-def _sizes(text: str) -> list[int]:
+def _sizes(text: str) -> tuple[int, ...]:
+    from actbench.config.approximation import MOST_PARAMETERS
     from actbench.errors import BadInput, Problem
 
     words = _words(text)
-    wrong = [word for word in words if not word.isdecimal() or not 0 < int(word) <= 2000]
+    wrong = [word for word in words if not word.isdecimal() or not 0 < int(word) <= MOST_PARAMETERS]
     if wrong:
         raise BadInput([Problem(f"'{word}' is no number of parameters", "--sizes", hint="1 to 2000") for word in wrong])
-    return [int(word) for word in words]
+    return tuple(int(word) for word in words)

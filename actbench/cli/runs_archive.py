@@ -34,7 +34,7 @@ def export(
     if as_json:
         print_json({"archive": str(output), **done.facts()})
     else:
-        say(f"{output}: {len(done.runs)} runs, {done.files} files, {done.bytes / 2**20:,.1f} MiB")
+        say(f"{output}: runs: {len(done.runs)}, files: {done.files}, {done.bytes / 2**20:,.1f} MiB")
 
 
 def import_(

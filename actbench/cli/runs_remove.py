@@ -62,7 +62,12 @@ def _confirmed(chosen: list[Run], size: int) -> bool:
         raise BadInput(Problem("no terminal to ask for confirmation on", hint="--yes removes without asking"))
     for one in chosen:
         say(one.id)
-    print(f"remove {len(chosen)} runs ({size / 2**20:,.1f} MiB) for good? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(
+        f"runs to remove for good: {len(chosen)} ({size / 2**20:,.1f} MiB). Go on? [y/N] ",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -73,4 +78,4 @@ def _tell(chosen: list[Run], size: int, dry_run: bool, as_json: bool) -> None:
         return
     for name in names:
         print(name)
-    say(f"{'would remove' if dry_run else 'removed'} {len(names)} runs ({size / 2**20:,.1f} MiB)")
+    say(f"{'runs that would be removed' if dry_run else 'runs removed'}: {len(names)} ({size / 2**20:,.1f} MiB)")

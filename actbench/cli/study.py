@@ -41,6 +41,7 @@ def run(
     Example: actbench study run recipes/studies/reproduce.yaml --jobs 2
     """
     from actbench.errors import RunFailed
+    from actbench.report.numbers import plural
     from actbench.study import load_study, plan_graph, run_study
     from actbench.study.launchers import open_launcher
 
@@ -50,7 +51,8 @@ def run(
     if as_json:
         print_json(outcome.facts())
     else:
-        say(f"{outcome.finished} runs finished, {len(outcome.failed)} failed; report: {outcome.report or 'none'}")
+        done = plural(outcome.finished, "finished run")
+        say(f"{done}, {len(outcome.failed)} failed; report: {outcome.report or 'none'}")
     if outcome.failed:
         again = "" if retry else "\n--retry tries failed runs again"
         raise RunFailed("\n".join(f"{name}: {reason}" for name, reason in outcome.failed.items()) + again)
@@ -69,6 +71,7 @@ def report(
     Example: actbench study report recipes/studies/reproduce.yaml
     """
     from actbench.errors import BadInput, Problem
+    from actbench.report.numbers import plural
     from actbench.study import open_study, report_study
 
     path, finished = report_study(open_study(file, runs, say, study_changes(recipe, data)), say)
@@ -77,7 +80,7 @@ def report(
     if as_json:
         print_json({"report": str(path), "finished": finished})
     else:
-        say(f"{finished} runs finished; report: {path}")
+        say(f"{plural(finished, 'finished run')}; report: {path}")
 
 
 app.command("plan")(study_plan.plan)

@@ -65,10 +65,11 @@ def _row(part: Estimate) -> list[str]:
 
 def _sum(found: StudyEstimate) -> str:
     from actbench.cli.show import readable
+    from actbench.report.numbers import plural
 
     hours = found.seconds / 3600
     time = f"{hours:,.1f} hours" if hours >= 1 else f"{found.seconds / 60:.0f} minutes"
     return (
-        f"{found.runs} runs, {found.finished} of them finished. To do: {found.tokens:,} tokens, "
+        f"{plural(found.runs, 'run')}, {found.finished} of them finished. To do: {found.tokens:,} tokens, "
         f"about {time}, {readable('disk_bytes', found.disk_bytes)} of disk."
     )

@@ -1,10 +1,13 @@
-"""What a study's analyses add to its report: for each analysis and text, a table of means over layers, and figures."""
+"""What a study's analyses add to its report: for each analysis and text, a table of means over layers, and figures; and
+how fast smooth functions are approximated.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actbench.analysis.findings import Findings, analyses, findings
 from actbench.errors import BadInput
@@ -14,6 +17,9 @@ from actbench.report.figures_analyses import plot_by_depth, plot_histograms, plo
 from actbench.report.pictures import Picture, slug
 from actbench.report.table import Table
 from actbench.store import Run
+
+if TYPE_CHECKING:
+    from actbench.analysis.approximation import Fit
 
 Draw = Callable[[Sequence[Findings], Path, Mapping[str, str]], None]
 
@@ -28,6 +34,7 @@ class Figure:
 
 
 BAND = "Several seeds: their mean, in a band from the lowest to the highest."
+MEDIAN = "Medians over seeds, in a band from the lowest to the highest."
 FIGURES: dict[str, tuple[Figure, ...]] = {
     "rank": (Figure("", BAND, plot_by_depth),),
     "similarity": (
@@ -70,3 +77,18 @@ def analysis_section(
                 figure.draw(own_findings, folder / file, shown)
                 pictures.append(Picture(file, f"{model}: {title[0].lower()}{title[1:]}", figure.caption))
     return tables, pictures
+
+
+def approximation_section(folder: Path, fits: Sequence[Fit]) -> tuple[list[Table], list[Picture]]:
+    """The tables and the picture of fits of smooth functions; nothing without any."""
+    if not fits:
+        return [], []
+    from actbench.analysis.approximation import rates
+    from actbench.report.approximation_report import errors_table, plot_approximation, rates_table
+
+    file = "figures/approximation.svg"
+    plot_approximation(fits, folder / file)
+    caption = f"Networks of one hidden layer: the largest error by their parameters. {MEDIAN}"
+    return [rates_table(rates(fits)), errors_table(fits)], [
+        Picture(file, "How fast functions are approximated", caption)
+    ]

@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actbench.analysis.claims import Claim
 from actbench.analysis.cohorts import ANALYSIS, cohorts, seed_key, split_finished
 from actbench.analysis.comparisons import Stated, compare
 from actbench.analysis.labels import label
 from actbench.errors import BadInput
-from actbench.report.analysis_section import analysis_section
+from actbench.report.analysis_section import analysis_section, approximation_section
 from actbench.report.caveats import caveats
 from actbench.report.claim_words import ClaimText, claim_text
 from actbench.report.cost_table import cost_table
@@ -28,6 +29,9 @@ from actbench.report.table_files import write_tables
 from actbench.report.words import Verdict, glance, statement, verdicts
 from actbench.store import Run
 from actbench.store.atomic import write_json, write_text
+
+if TYPE_CHECKING:
+    from actbench.analysis.approximation import Fit
 
 
 @dataclass(frozen=True)
@@ -73,18 +77,25 @@ class Report:
         return [*self.results, *self.analyses, *self.cost, *self.provenance]
 
 
-def write_report(folder: Path, text: StudyText, runs: Sequence[Run], baseline: str, chosen: Sequence[str] = ()) -> None:
+def write_report(
+    folder: Path,
+    text: StudyText,
+    runs: Sequence[Run],
+    baseline: str,
+    chosen: Sequence[str] = (),
+    fits: Sequence[Fit] = (),
+) -> None:
     """Writes report.html, report.md with figures/*.svg, tables/*.csv and *.tex, and tables.json into `folder`.
 
-    `chosen` are the fine-tuning settings of a grid, which the selection set decides (see analysis/grids.py). The same
-    runs give the same bytes. Raises BadInput when none of the runs is finished.
+    `chosen` are the fine-tuning settings of a grid, which the selection set decides (see analysis/grids.py), `fits`
+    those of smooth functions. The same runs give the same bytes. Raises BadInput when none of the runs is finished.
     """
     runs = sorted(runs, key=_order)
     finished, _ = split_finished(runs)
     if not finished:
         raise BadInput("nothing to report: none of the runs is finished")
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    report = _report(folder, text, runs, finished, baseline, chosen)
+    report = _report(folder, text, runs, finished, baseline, chosen, fits)
     write_text(folder / "report.html", html(report, folder))
     write_text(folder / "report.md", to_markdown(report))
     write_tables(folder / "tables", report.tables)
@@ -94,13 +105,20 @@ def write_report(folder: Path, text: StudyText, runs: Sequence[Run], baseline: s
 
 
 def _report(
-    folder: Path, text: StudyText, runs: list[Run], finished: list[Run], baseline: str, chosen: Sequence[str]
+    folder: Path,
+    text: StudyText,
+    runs: list[Run],
+    finished: list[Run],
+    baseline: str,
+    chosen: Sequence[str],
+    fits: Sequence[Fit],
 ) -> Report:
     compared = [run for run in runs if run.kind != ANALYSIS]
     found = cohorts([run for run in finished if run.kind != ANALYSIS], chosen)
     models = [cohort for cohort in found if cohort.is_pretraining]
     family, colours = compare(compared, baseline, chosen, text.comparisons), palette(found, baseline)
     analyses, analysis_pictures = analysis_section(folder, finished, colours.colour_of)
+    approximation, fitted = approximation_section(folder, fits)
     return Report(
         title=text.title,
         about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.about) if paragraph.strip()],
@@ -116,8 +134,8 @@ def _report(
         activations=activation_pictures(
             folder, [cohort for cohort in found if cohort.is_pretraining or cohort.is_import]
         ),
-        analyses=analyses,
-        analysis_pictures=analysis_pictures,
+        analyses=[*analyses, *approximation],
+        analysis_pictures=[*analysis_pictures, *fitted],
         cost=[table for table in (cost_table(family), *speedup_tables(models, baseline)) if table.rows],
         provenance=[
             runs_table(runs, baseline, chosen),

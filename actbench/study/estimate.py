@@ -114,7 +114,7 @@ def estimate(graph: Graph, jobs: int = 1) -> StudyEstimate:
     for node in graph.nodes:
         parts.append(_pretraining(node.plan, next(lines), speeds))
         parts += [_follow_up(node, follow_up, next(lines), speeds) for follow_up in node.follow_ups]
-    return StudyEstimate(tuple(parts), jobs, tuple(_sentences(parts, speeds)))
+    return StudyEstimate(tuple(parts), jobs, (*_sentences(parts, speeds), *map(_approximation, lines)))
 
 
 def _pretraining(plan: Plan | ImportPlan, line: Progress, speeds: Speeds) -> Estimate:
@@ -244,6 +244,10 @@ def _tokens(example: AnyExample, settings: FinetuneSettings, longest: int) -> fl
 def _uncompiled(plan: Plan | ImportPlan, tokens_per_second: float) -> float:
     """The speed of what is never compiled: fine-tuning and evaluation."""
     return tokens_per_second * UNCOMPILED / COMPILED if plan.hardware.compiled else tokens_per_second
+
+
+def _approximation(line: Progress) -> str:
+    return f"Of {line.total} fits of smooth functions {line.done} are there; the others follow the runs, one at a time."
 
 
 def _sentences(parts: list[Estimate], speeds: Speeds) -> Iterator[str]:

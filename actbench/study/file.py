@@ -14,6 +14,7 @@ from actbench.analysis.claims import Claim
 from actbench.analysis.comparisons import Stated
 from actbench.analysis.paired import ENOUGH_PAIRS
 from actbench.config import Recipe
+from actbench.config.approximation import ApproximationSection
 from actbench.config.placement import named_in, short_name
 from actbench.config.resolve import (
     Source,
@@ -60,6 +61,7 @@ class Study(Section):
     claim: Claim | None = None  # what is to be shown, stated before the runs
     baseline: str = "gelu"  # the activation the others are compared to, or a label as the report shows it
     comparisons: Several[Stated] = ()  # besides those to the baseline
+    approximation: ApproximationSection | None = None  # of smooth functions, by networks that the study need not train
     experiments: Annotated[list[Experiment], Field(min_length=1)]
 
     @property
@@ -128,6 +130,7 @@ def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
             problems.append(Problem(message, place, f"experiments.{i}", _near(named_in(study.baseline), used)))
     recipes = [job.recipe for job in jobs]
     problems += _comparison_problems(source, study, recipes)
+    problems += _approximation_problems(source, study)
     problems += _claim_problems(source, study, recipes)
     if problems:
         raise BadInput(list(dict.fromkeys(problems)))
@@ -241,6 +244,19 @@ def _comparison_problems(source: Source, study: Study, recipes: Sequence[Recipe]
             yield Problem("no model is trained with both", source.place(key), key)
         if any(set(names) == set(other) for other in stated[:i]):
             yield Problem("the same two are compared already", source.place(key), key, "leave one of them out")
+
+
+def _approximation_problems(source: Source, study: Study) -> Iterator[Problem]:
+    if study.approximation is None:
+        return
+    from actbench.analysis.approximation import check_request
+
+    try:
+        check_request(study.approximation)
+    except BadInput as error:
+        for problem in error.problems:
+            key = f"approximation.{problem.where.removeprefix('--')}"
+            yield Problem(problem.message, source.place(key), key, problem.hint)
 
 
 def _claim_problems(source: Source, study: Study, recipes: Sequence[Recipe]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actbench.errors import BadInput, Interrupted
 from actbench.report.page import StudyText, write_report
@@ -15,6 +15,9 @@ from actbench.store import Run, claim
 from actbench.study.graph import Graph
 from actbench.study.launchers import Launcher
 from actbench.study.tasks import Task
+
+if TYPE_CHECKING:
+    from actbench.analysis.approximation import Fit
 
 Say = Callable[[str], None]
 
@@ -42,6 +45,7 @@ def run_study(graph: Graph, launcher: Launcher, say: Say, *, retry: bool = False
     with _stoppable():
         try:
             unrecorded = _Scheduler(graph, launcher, say, retry).carry_out()
+            _approximate(graph, say)
         except BaseException as error:
             launcher.stop(error.signal_number if isinstance(error, Interrupted) else signal.SIGTERM)
             raise
@@ -61,8 +65,25 @@ def report_study(graph: Graph, say: Say) -> tuple[Path | None, int]:
     report = graph.folder / "report.html"
     say(f"writing {report}")
     text = StudyText(study.title, study.about, study.claim, study.comparisons)
-    write_report(graph.folder, text, begun, study.baseline, study.chosen)
+    write_report(graph.folder, text, begun, study.baseline, study.chosen, _approximated(graph))
     return report, finished
+
+
+def _approximate(graph: Graph, say: Say) -> None:
+    """Makes the fits that the study asks for and that are not there yet: here, for they need no model."""
+    if graph.study.approximation is not None:
+        from actbench.analysis.approximation import fits
+
+        for _ in fits(graph.study.approximation, graph.runs, say):
+            pass
+
+
+def _approximated(graph: Graph) -> list[Fit]:
+    if graph.study.approximation is None:
+        return []
+    from actbench.analysis.approximation import kept
+
+    return kept(graph.study.approximation, graph.runs)
 
 
 class _Scheduler:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from actbench.config import Recipe
+from actbench.config.approximation import ApproximationSection
 from actbench.store import Run
 from actbench.study.follow_ups import FollowUp
 from actbench.study.graph import Graph, Node
@@ -43,14 +45,24 @@ class Progress:
 
 
 def status(graph: Graph) -> list[Progress]:
-    """Every pre-training run, each followed by its follow-ups."""
+    """Every pre-training run, each followed by its follow-ups; last the fits of smooth functions, if there are any."""
     lines = []
     for node in graph.nodes:
         own = _pretraining(node)
         lines.append(own)
         for follow_up in node.follow_ups:
             lines.append(_follow_up(graph, node, follow_up, parent_finished=own.state == "finished"))
+    if graph.study.approximation is not None:
+        lines.append(_approximation(graph.study.approximation, graph.runs))
     return lines
+
+
+def _approximation(request: ApproximationSection, runs: Path) -> Progress:
+    from actbench.analysis.approximation import kept
+
+    done, total = len(kept(request, runs)), len(request.combinations)
+    state: State = "finished" if done == total else "interrupted" if done else "to do"
+    return Progress("approximation", state, done, total)
 
 
 def counts(lines: Sequence[Progress]) -> dict[str, int]:
