@@ -16,9 +16,14 @@ def signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
+def plain(value: float, digits: int) -> str:
+    """0.021 or −0.021."""
+    return f"{value:,.{digits}f}".replace("-", MINUS)
+
+
 def mean_and_sd(spread: Spread, digits: int) -> str:
     """5.012 ± 0.004, or the mean alone of a single seed."""
-    mean = f"{spread.mean:,.{digits}f}".replace("-", MINUS)
+    mean = plain(spread.mean, digits)
     return mean if spread.sd is None else f"{mean} ± {spread.sd:,.{digits}f}"
 
 

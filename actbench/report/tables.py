@@ -134,7 +134,7 @@ def _finetuning_row(comparison: Comparison) -> Row:
         str(comparison.value.n),
         str(len(variant.runs)),
         numbers.mean_and_sd(comparison.value, SCORE_DIGITS),
-        ", ".join(f"{name} {value:.{SCORE_DIGITS}f}" for name, value in others.items()) or numbers.NOTHING,
+        ", ".join(f"{name} {numbers.plain(value, SCORE_DIGITS)}" for name, value in others.items()) or numbers.NOTHING,
     )
     values = {
         "model": comparison.cohort.name,
