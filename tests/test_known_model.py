@@ -305,7 +305,7 @@ experiments:
     assert [line.state for line in status(graph)] == ["finished"] * 4
     assert estimate(graph).seconds == 0
     file.write_text(text + "      - {eval: perplexity}\n")
-    with pytest.raises(BadInput, match="give eval perplexity a corpus"):
+    with pytest.raises(BadInput, match=r"follow_ups\.\d+: .*give it a corpus"):
         planned(file)
 
 

@@ -80,7 +80,10 @@ def test_the_report_says_it_in_a_sentence_and_a_table(runs: list[Run], tmp_path:
 
 def test_what_no_model_has_both_sides_of_is_told(runs: list[Run]) -> None:
     (row,) = stated_differences(family_of(runs, Stated(activation="raf", against="relu"))).rows
-    assert row.cells[2] == "raf − relu" and row.cells[-1] == "no model has finished runs of both, so called"
+    assert (
+        row.cells[2] == "raf − relu"
+        and row.cells[-1] == "no model has finished runs of both, so called and neither its baseline"
+    )
     assert not stated_differences(family_of(runs)).rows
 
 

@@ -266,6 +266,19 @@ def test_the_command_reports_its_outcome_and_its_failures(study, tmp_path, capsy
     assert facts["finished"] == 1 and len(facts["failed"]) == 1 and Path(facts["report"]).exists()
 
 
+def test_what_follow_ups_lack_is_told_by_their_place(study_file, tiny_recipe, tmp_path):
+    tiny_recipe("bert")
+    much = {"finetune": "probes", "seeds": [0], "tasks": ["probe_swap"], "settings": {"train_size": 10**6}}
+    follow_ups = [much, {"eval": "perplexity"}, {"eval": "perplexity", "corpus": "nowhere/*.txt"}]
+    axes = {"model.activation.name": ["gelu", "raf"]}
+    path = study_file(experiments=[{"recipe": "bert.yaml", "axes": axes, "follow_ups": follow_ups}])
+    with pytest.raises(BadInput) as caught:
+        planned(path)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{path}:") and "experiments.0.follow_ups.0: probe_swap has" in first
+    assert second.startswith(f"{path}:") and "experiments.0.follow_ups.2: nowhere/*.txt: matches no file" in second
+
+
 def test_launcher_options_of_another_launcher_are_refused(study, tmp_path):
     with pytest.raises(BadInput, match=r"job=.*expected key=value"):
         cli.run(study(), launcher="slurm", launcher_set=["=job="], runs=tmp_path / "runs")

@@ -77,6 +77,14 @@ class Rate:
     exact_from: int | None  # the parameters of the least network that is exact for most seeds
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The fits that are there, of so many asked for."""
+
+    fits: tuple[Fit, ...]
+    asked: int
+
+
 def check_request(request: ApproximationSection) -> None:
     """Raises BadInput, naming every one by its flag, for unknown targets and activations and for sizes too small."""
     problems = [
@@ -111,19 +119,30 @@ def width_of(activation: str, size: int, dimensions: int) -> int:
 def fits(request: ApproximationSection, runs: Path, say: Callable[[str], None]) -> Iterator[Fit]:
     """Every combination, each kept in a file under `runs` and not fitted twice."""
     for target, activation, size in request.combinations:
-        path, identity = _place(target, activation, size, request.seeds, runs)
-        if not path.exists():
-            say(f"fitting {activation} to {target}, {size} parameters")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with one_thread():
-                write_json(path, {**identity, **_fit(target, activation, size, request.seeds)})
-        yield _read(path, target, activation, size, request.seeds)
+        yield fit_once(target, activation, size, request.seeds, runs, say)
 
 
-def kept(request: ApproximationSection, runs: Path) -> list[Fit]:
-    """Those of them that are there. Nothing is fitted."""
-    places = [(_place(*one, request.seeds, runs)[0], one) for one in request.combinations]
-    return [_read(path, *one, request.seeds) for path, one in places if path.exists()]
+def fit_once(
+    target: str, activation: str, size: int, seeds: Sequence[int], runs: Path, say: Callable[[str], None]
+) -> Fit:
+    """One of them. Raises BadInput where what was kept cannot be read."""
+    path, identity = _place(target, activation, size, seeds, runs)
+    if not path.exists():
+        say(f"fitting {activation} to {target}, {size} parameters")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with one_thread():
+            write_json(path, {**identity, **_fit(target, activation, size, seeds)})
+    return _read(path, target, activation, size, seeds)
+
+
+def kept(request: ApproximationSection, runs: Path) -> Kept:
+    """Those that are there and can be read. Nothing is fitted."""
+    found = []
+    for target, activation, size in request.combinations:
+        path, _ = _place(target, activation, size, request.seeds, runs)
+        with contextlib.suppress(BadInput):
+            found += [_read(path, target, activation, size, request.seeds)] if path.exists() else []
+    return Kept(tuple(found), len(request.combinations))
 
 
 def rates(found: Sequence[Fit]) -> list[Rate]:

@@ -10,6 +10,7 @@ T = TypeVar("T")
 
 MOST_LAYERS = 10_000
 Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -19,7 +19,7 @@ from actbench.report.table import Table
 from actbench.store import Run
 
 if TYPE_CHECKING:
-    from actbench.analysis.approximation import Fit
+    from actbench.analysis.approximation import Kept
 
 Draw = Callable[[Sequence[Findings], Path, Mapping[str, str]], None]
 
@@ -79,16 +79,17 @@ def analysis_section(
     return tables, pictures
 
 
-def approximation_section(folder: Path, fits: Sequence[Fit]) -> tuple[list[Table], list[Picture]]:
+def approximation_section(folder: Path, fitted: Kept | None) -> tuple[list[Table], list[Picture]]:
     """The tables and the picture of fits of smooth functions; nothing without any."""
-    if not fits:
+    if fitted is None or not fitted.fits:
         return [], []
     from actbench.analysis.approximation import rates
     from actbench.report.approximation_report import errors_table, plot_approximation, rates_table
 
-    file = "figures/approximation.svg"
-    plot_approximation(fits, folder / file)
+    file, slopes = "figures/approximation.svg", rates_table(rates(fitted.fits))
+    plot_approximation(fitted.fits, folder / file)
+    if len(fitted.fits) < fitted.asked:
+        missing = f"{len(fitted.fits)} of {fitted.asked} fits are there: with the others, slopes may be others."
+        slopes = replace(slopes, notes=(*slopes.notes, missing))
     caption = f"Networks of one hidden layer: the largest error by their parameters. {MEDIAN}"
-    return [rates_table(rates(fits)), errors_table(fits)], [
-        Picture(file, "How fast functions are approximated", caption)
-    ]
+    return [slopes, errors_table(fitted.fits)], [Picture(file, "How fast functions are approximated", caption)]

@@ -31,6 +31,8 @@ def plot_approximation(found: Sequence[Fit], path: Path) -> None:
         lines = []
         for name in names:
             own = [one for one in found if one.target == target and one.activation == name]
+            if not own:  # not fitted yet
+                continue
             errors = np.array([list(one.largest.values()) for one in own]).clip(EXACT)
             x = np.array([one.parameters for one in own], dtype=float)
             band = (errors.min(1), errors.max(1))
@@ -75,7 +77,13 @@ def rates_table(found: Sequence[Rate]) -> Table:
         f"Exact: the median largest error is at most {EXACT:g}. What is left is the optimiser's, so errors that small "
         "have no part in a slope.",
     )
-    return Table("How fast the error falls with the parameters", heads, tuple(rows), notes, "approximation-rates")
+    return Table(
+        "Fits of smooth functions: how fast the error falls with the parameters",
+        heads,
+        tuple(rows),
+        notes,
+        "approximation-rates",
+    )
 
 
 def errors_table(found: Sequence[Fit]) -> Table:
@@ -99,4 +107,4 @@ def errors_table(found: Sequence[Fit]) -> Table:
         }
         cells = (one.target, short_name(one.activation), *counts, f"{rms:.2e}", f"{largest:.2e}")
         rows.append(Row(cells, values, ()))
-    return Table("Errors, medians over seeds", heads, tuple(rows), (), "approximation")
+    return Table("Fits of smooth functions: errors, medians over seeds", heads, tuple(rows), (), "approximation")

@@ -16,7 +16,7 @@ ABOUT = (
     "d_z: the mean difference in standard deviations of the paired differences, after Hedges. p: paired t-test; "
     "permutation p: sign-flip test of the mean, in brackets the least it could have given with so many pairs."
 )
-NEVER_BOTH = "no model has finished runs of both, so called"
+NEVER_BOTH = "no model has finished runs of both, so called and neither its baseline"
 ABOUT_BOOTSTRAP = "Δ has the t-interval; beside it stands that of the studentised bootstrap, from 6 pairs on."
 
 

@@ -31,7 +31,7 @@ from actbench.store import Run
 from actbench.store.atomic import write_json, write_text
 
 if TYPE_CHECKING:
-    from actbench.analysis.approximation import Fit
+    from actbench.analysis.approximation import Kept
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,20 @@ def write_report(
     runs: Sequence[Run],
     baseline: str,
     chosen: Sequence[str] = (),
-    fits: Sequence[Fit] = (),
+    fitted: Kept | None = None,
 ) -> None:
     """Writes report.html, report.md with figures/*.svg, tables/*.csv and *.tex, and tables.json into `folder`.
 
-    `chosen` are the fine-tuning settings of a grid, which the selection set decides (see analysis/grids.py), `fits`
-    those of smooth functions. The same runs give the same bytes. Raises BadInput when none of the runs is finished.
+    `chosen` are the fine-tuning settings of a grid, which the selection set decides (see analysis/grids.py), `fitted`
+    what there is of fits of smooth functions. The same runs and fits give the same bytes. Raises BadInput when none of
+    the runs is finished.
     """
     runs = sorted(runs, key=_order)
     finished, _ = split_finished(runs)
     if not finished:
         raise BadInput("nothing to report: none of the runs is finished")
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    report = _report(folder, text, runs, finished, baseline, chosen, fits)
+    report = _report(folder, text, runs, finished, baseline, chosen, fitted)
     write_text(folder / "report.html", html(report, folder))
     write_text(folder / "report.md", to_markdown(report))
     write_tables(folder / "tables", report.tables)
@@ -111,14 +112,14 @@ def _report(
     finished: list[Run],
     baseline: str,
     chosen: Sequence[str],
-    fits: Sequence[Fit],
+    fitted: Kept | None,
 ) -> Report:
     compared = [run for run in runs if run.kind != ANALYSIS]
     found = cohorts([run for run in finished if run.kind != ANALYSIS], chosen)
     models = [cohort for cohort in found if cohort.is_pretraining]
     family, colours = compare(compared, baseline, chosen, text.comparisons), palette(found, baseline)
     analyses, analysis_pictures = analysis_section(folder, finished, colours.colour_of)
-    approximation, fitted = approximation_section(folder, fits)
+    approximation, pictures = approximation_section(folder, fitted)
     return Report(
         title=text.title,
         about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.about) if paragraph.strip()],
@@ -135,7 +136,7 @@ def _report(
             folder, [cohort for cohort in found if cohort.is_pretraining or cohort.is_import]
         ),
         analyses=[*analyses, *approximation],
-        analysis_pictures=[*analysis_pictures, *fitted],
+        analysis_pictures=[*analysis_pictures, *pictures],
         cost=[table for table in (cost_table(family), *speedup_tables(models, baseline)) if table.rows],
         provenance=[
             runs_table(runs, baseline, chosen),

@@ -114,7 +114,7 @@ def estimate(graph: Graph, jobs: int = 1) -> StudyEstimate:
     for node in graph.nodes:
         parts.append(_pretraining(node.plan, next(lines), speeds))
         parts += [_follow_up(node, follow_up, next(lines), speeds) for follow_up in node.follow_ups]
-    return StudyEstimate(tuple(parts), jobs, (*_sentences(parts, speeds), *map(_approximation, lines)))
+    return StudyEstimate(tuple(parts), jobs, (*_sentences(parts, speeds), *_approximation(lines)))
 
 
 def _pretraining(plan: Plan | ImportPlan, line: Progress, speeds: Speeds) -> Estimate:
@@ -246,8 +246,14 @@ def _uncompiled(plan: Plan | ImportPlan, tokens_per_second: float) -> float:
     return tokens_per_second * UNCOMPILED / COMPILED if plan.hardware.compiled else tokens_per_second
 
 
-def _approximation(line: Progress) -> str:
-    return f"Of {line.total} fits of smooth functions {line.done} are there; the others follow the runs, one at a time."
+def _approximation(lines: Iterator[Progress]) -> Iterator[str]:
+    """What the lines beyond those of runs leave to do."""
+    for line in lines:
+        if line.state != "finished":
+            yield (
+                f"{line.done} of {line.total} fits of smooth functions are there; the others follow the runs, one at a "
+                "time, and are not counted above."
+            )
 
 
 def _sentences(parts: list[Estimate], speeds: Speeds) -> Iterator[str]:

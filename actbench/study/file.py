@@ -86,10 +86,11 @@ class Changes:
 
 @dataclass(frozen=True)
 class Job:
-    """One pre-training run of a study, and its follow-ups."""
+    """One pre-training run of a study, and its follow-ups; `places` are theirs in the file, (place, key) each."""
 
     recipe: Recipe
     follow_ups: tuple[FollowUp, ...]
+    places: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
             for key, value in combination.items():
                 axis_place = source.place(f"experiments.{i}.axes.{key}")
                 merged = merge(merged, override_source(key, value, axis_place))
-            jobs += _job(merged, experiment, problems)
+            jobs += _job(merged, experiment, _places(source, i, experiment), problems)
         made = [job.recipe for job in jobs[before:]]
         problems += _follow_up_problems(source, i, experiment, made)
         used = {short_name(recipe.model.activation.name) for recipe in made}
@@ -182,10 +183,17 @@ def _overlaps(source: Source, i: int, keys: Sequence[str]) -> Iterator[Problem]:
             yield Problem(f"the axis '{outer}' sets it too", source.place(key), key, "leave one of them out")
 
 
-def _job(source: Source, experiment: Experiment, problems: list[Problem]) -> list[Job]:
+def _places(source: Source, i: int, experiment: Experiment) -> tuple[tuple[str, str], ...]:
+    keys = (f"experiments.{i}.follow_ups.{j}" for j, _ in enumerate(experiment.follow_ups))
+    return tuple((source.place(key), key) for key in keys)
+
+
+def _job(
+    source: Source, experiment: Experiment, places: tuple[tuple[str, str], ...], problems: list[Problem]
+) -> list[Job]:
     try:
         resolve = swapped_recipe if experiment.recipe.startswith(PREFIX) else recipe_from
-        return [Job(resolve(source), experiment.follow_ups)]
+        return [Job(resolve(source), experiment.follow_ups, places)]
     except BadInput as error:
         problems += error.problems
         return []

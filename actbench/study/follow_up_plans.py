@@ -62,7 +62,7 @@ def check(follow_up: FollowUp, recipe: Recipe) -> None:
         pass  # it needs the weights alone
     elif follow_up.files is None and recipe.corpus.source == "checkpoint":
         message = f"the text that {recipe.name} was trained on is not known here"
-        raise BadInput(Problem(message, key="follow_ups", hint=f"give {follow_up.title} a corpus"))
+        raise BadInput(Problem(message, hint="give it a corpus"))
     elif follow_up.files:
         open_source(FilesCorpus(source="files", files=follow_up.files), lambda _: None)
 

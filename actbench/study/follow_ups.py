@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from actbench.config import FinetuneSettings, Recipe, SquadSettings
 from actbench.config.grid import FinetuneGrid, SquadGrid
 from actbench.config.schema import BertSection
-from actbench.config.section import Positive, Section, Several
+from actbench.config.section import Positive, Section, Seed, Several
 from actbench.config.tuning import FULL
 from actbench.data import glue, probes, squad
 from actbench.evaluation.analyses import SEQUENCES, Analysis
@@ -18,8 +18,6 @@ from actbench.training.finetune_plan import CHOSEN_ON_REPORTED, has_coefficients
 
 KNOWN_TASKS = {"probes": list(probes.TASKS), "glue": list(glue.TASKS)} | {name: [name] for name in squad.TASKS}
 HUB = "hub"
-
-Seed = Annotated[int, Field(ge=0)]
 
 
 class TransferTest(Section):

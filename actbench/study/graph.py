@@ -9,7 +9,7 @@ from pathlib import Path
 from actbench.config import Recipe
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
-from actbench.study.file import Changes, LoadedStudy, Study, load_study
+from actbench.study.file import Changes, Job, LoadedStudy, Study, load_study
 from actbench.study.follow_up_plans import check, keeps_weights, plans_of
 from actbench.study.follow_ups import FollowUp
 from actbench.study.tasks import Task
@@ -91,13 +91,12 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
     """Prepares every run's tokens and every follow-up's data. Raises BadInput for all that cannot be run here."""
     follow_ups: dict[Path, dict[FollowUp, None]] = {}
     plans: dict[Path, Plan | ImportPlan] = {}
-    problems = []
+    problems: list[Problem] = []
     for job in loaded.jobs:
+        suited = [follow_up for follow_up in job.follow_ups if follow_up.suits(job.recipe)]
+        problems += _cannot_follow(job)
         try:
             planned = plan_any(job.recipe, runs, _quiet(say))
-            suited = [follow_up for follow_up in job.follow_ups if follow_up.suits(job.recipe)]
-            for follow_up in suited:
-                check(follow_up, job.recipe)
         except BadInput as error:
             problems += error.problems
             continue
@@ -111,6 +110,19 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
         raise BadInput(list(dict.fromkeys(problems)))
     nodes = tuple(Node(planned, tuple(follow_ups[folder])) for folder, planned in plans.items())
     return Graph(loaded.study, nodes, runs)
+
+
+def _cannot_follow(job: Job) -> Iterator[Problem]:
+    """What the job's follow-ups lack, told by their place in the study's file."""
+    for follow_up, (place, key) in zip(job.follow_ups, job.places, strict=True):
+        if not follow_up.suits(job.recipe):
+            continue
+        try:
+            check(follow_up, job.recipe)
+        except BadInput as error:
+            for problem in error.problems:
+                said = f"{problem.where}: {problem.message}" if problem.where else problem.message
+                yield Problem(said, place, key, problem.hint)
 
 
 def plan_any(recipe: Recipe, runs: Path, say: Say) -> Plan | ImportPlan:

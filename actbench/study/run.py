@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actbench.errors import BadInput, Interrupted
+from actbench.errors import ActbenchError, BadInput, Interrupted
 from actbench.report.page import StudyText, write_report
 from actbench.store import Run, claim
 from actbench.study.graph import Graph
@@ -17,7 +17,7 @@ from actbench.study.launchers import Launcher
 from actbench.study.tasks import Task
 
 if TYPE_CHECKING:
-    from actbench.analysis.approximation import Fit
+    from actbench.analysis.approximation import Kept
 
 Say = Callable[[str], None]
 
@@ -45,7 +45,7 @@ def run_study(graph: Graph, launcher: Launcher, say: Say, *, retry: bool = False
     with _stoppable():
         try:
             unrecorded = _Scheduler(graph, launcher, say, retry).carry_out()
-            _approximate(graph, say)
+            unrecorded |= _approximate(graph, say)
         except BaseException as error:
             launcher.stop(error.signal_number if isinstance(error, Interrupted) else signal.SIGTERM)
             raise
@@ -69,18 +69,30 @@ def report_study(graph: Graph, say: Say) -> tuple[Path | None, int]:
     return report, finished
 
 
-def _approximate(graph: Graph, say: Say) -> None:
-    """Makes the fits that the study asks for and that are not there yet: here, for they need no model."""
-    if graph.study.approximation is not None:
-        from actbench.analysis.approximation import fits
+def _approximate(graph: Graph, say: Say) -> dict[str, str]:
+    """Makes the fits that the study asks for and that are not there yet: here, for they need no model.
 
-        for _ in fits(graph.study.approximation, graph.runs, say):
-            pass
+    Returns why each failed that did, by name; one stops no other.
+    """
+    request, failed = graph.study.approximation, {}
+    if request is None:
+        return {}
+    from actbench.analysis.approximation import fit_once
+
+    for target, activation, size in request.combinations:
+        try:
+            fit_once(target, activation, size, request.seeds, graph.runs, say)
+        except Interrupted:
+            raise
+        except Exception as error:  # an activation of one's own may raise anything
+            reason = str(error) if isinstance(error, ActbenchError) else f"{type(error).__name__}: {error}"
+            failed[f"fit of {target} by {activation}, {size} parameters"] = reason
+    return failed
 
 
-def _approximated(graph: Graph) -> list[Fit]:
+def _approximated(graph: Graph) -> Kept | None:
     if graph.study.approximation is None:
-        return []
+        return None
     from actbench.analysis.approximation import kept
 
     return kept(graph.study.approximation, graph.runs)

@@ -20,7 +20,7 @@ INDENT = "  "  # before a follow-up's title
 
 @dataclass(frozen=True)
 class Progress:
-    """A pre-training run, counted in steps, or a follow-up of one, counted in runs.
+    """A pre-training run, counted in steps, a follow-up of one, counted in runs, or the fits of smooth functions.
 
     `total` is None for a budget in minutes. `loss` is the validation loss, or while it trains the last training loss.
     """
@@ -60,9 +60,9 @@ def status(graph: Graph) -> list[Progress]:
 def _approximation(request: ApproximationSection, runs: Path) -> Progress:
     from actbench.analysis.approximation import kept
 
-    done, total = len(kept(request, runs)), len(request.combinations)
-    state: State = "finished" if done == total else "interrupted" if done else "to do"
-    return Progress("approximation", state, done, total)
+    found = kept(request, runs)
+    done = len(found.fits)
+    return Progress("approximation", "finished" if done == found.asked else "to do", done, found.asked)
 
 
 def counts(lines: Sequence[Progress]) -> dict[str, int]:
