@@ -288,3 +288,12 @@ def test_what_does_not_fit_together_is_told(run: Run, tmp_path: Path, options: d
         activations(**given)
     assert str(caught.value) == said
     assert not (tmp_path / "f.svg").exists()
+
+
+def test_a_run_that_cannot_be_read_is_told_and_left_out(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = fake_runs.pretrain(run.folder.parent, "raf", 7)
+    (damaged.folder / "run.json").write_text("{")
+    activations(run=[], where="kind=pretrain", runs=run.folder.parent, output=tmp_path / "f.svg")
+    assert f"left out: {damaged.id}: " in capsys.readouterr().err and (tmp_path / "f.svg").is_file()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from actbench.store import Run
     from actbench.study import Changes
 
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="ACTBENCH_RUNS", help="Folder that holds the runs.")]
@@ -39,6 +40,16 @@ RUNS = Path("runs")
 def say(message: str) -> None:
     """Tells the user how things go, on stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def runs_where(root: Path, expression: str) -> list[Run]:
+    """The runs under `root` that an expression matches. Tells of those that cannot be read."""
+    from actbench.store.select import runs_matching
+
+    found, damaged = runs_matching(root, expression)
+    for name, reason in damaged.items():
+        say(f"left out: {name}: {reason}")
+    return found
 
 
 def print_json(data: Any) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actbench.cli.common import runs_where
+
 if TYPE_CHECKING:
     from actbench.analysis.model_curves import ModelCurves
     from actbench.store import Run
@@ -69,11 +71,10 @@ class Chosen:
     def _runs(self) -> list[Run]:
         from actbench.errors import BadInput, Problem
         from actbench.store import find_run
-        from actbench.store.select import runs_matching
 
         if self.where is None:
             return [find_run(reference, self.folder) for reference in self.run or []]
-        found, _ = runs_matching(self.folder, self.where)
+        found = runs_where(self.folder, self.where)
         if not found:
             raise BadInput(Problem("no run matches", where="--where", hint="actbench runs list shows them"))
         return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
+from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, runs_where
 from actbench.errors import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -60,16 +60,12 @@ def test(
 
 def _given(names: list[str] | None, where: str | None, root: Path) -> list[Run]:
     from actbench.store import find_run, list_runs
-    from actbench.store.select import runs_matching
 
     if where is None:
         return [find_run(name, root) for name in names] if names else list_runs(root)
     if names:
         raise BadInput(Problem("which runs?", hint="give names, or --where with an expression, and not both"))
-    found, damaged = runs_matching(root, where)
-    for name, reason in damaged.items():
-        say(f"left out: {name}: {reason}")
-    return found
+    return runs_where(root, where)
 
 
 def _check(difference: float | None, power: float) -> None:
