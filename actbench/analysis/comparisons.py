@@ -71,12 +71,8 @@ class Family:
     @property
     def all(self) -> tuple[Comparison, ...]:
         """Pre-training, fine-tuning, transfer, evaluation on texts, and zero-shot tasks; then those stated."""
-        return self.to_baseline + tuple(comparison for _, found in self.stated for comparison in found)
-
-    @property
-    def to_baseline(self) -> tuple[Comparison, ...]:
-        """All but those stated."""
-        return self.pretraining + self.finetuning + self.transfer + self.evaluation + self.zero_shot
+        to_baseline = self.pretraining + self.finetuning + self.transfer + self.evaluation + self.zero_shot
+        return to_baseline + tuple(comparison for _, found in self.stated for comparison in found)
 
     @property
     def on_tasks(self) -> tuple[Comparison, ...]:
@@ -158,7 +154,7 @@ def _stated(cohort: Cohort, stated: Stated, baseline: str) -> Comparison | None:
 
 
 def _exactly(cohort: Cohort, name: str) -> Variant | None:
-    """The variant called so. A label with a tuning mode means no model before it was tuned, as a baseline's does."""
+    """The variant called so. A label with a tuning mode means the tuned model alone; a baseline's, both."""
     found = cohort.called(name)
     return None if found is None or (f"{TUNE}=" in name and found.label != name) else found
 

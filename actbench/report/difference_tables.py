@@ -88,7 +88,7 @@ def _differences(family: Family, comparisons: Sequence[Comparison], title: str, 
         Row(
             (*names(comparison), *_cells(difference, _digits(comparison), resampled)),
             {**name_values(comparison), "difference": _values(difference)},
-            comparison.variant.ids,
+            comparison.runs,
         )
         for comparison, difference in compared
     ]

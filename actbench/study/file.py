@@ -238,8 +238,9 @@ def _comparison_problems(source: Source, study: Study, recipes: Sequence[Recipe]
     used = set().union(*by_model.values())
     stated = [(one.activation, one.against) for one in study.comparisons]
     for i, names in enumerate(stated if recipes else []):
-        key, keys = f"comparisons.{i}", (f"comparisons.{i}.activation", f"comparisons.{i}.against")
-        unused = [(key, name) for key, name in zip(keys, names, strict=True) if used.isdisjoint(_meant(name))]
+        key = f"comparisons.{i}"
+        sides = zip((f"{key}.activation", f"{key}.against"), names, strict=True)
+        unused = [(side, name) for side, name in sides if used.isdisjoint(_meant(name))]
         for side, name in unused:
             message, hint = f"no run has the activation to compare, '{name}'", _near(named_in(name), used)
             yield Problem(message, source.place(side), side, hint)
