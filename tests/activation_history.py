@@ -22,9 +22,9 @@ def log_coefficients(run: Run, steps: list[int]) -> None:
             file.write(json.dumps({"step": step, "kind": "coefficients", "values": values}) + "\n")
 
 
-def finetuned(root: Path, parent: Run, task: str, move: float = 0.1, finetune_seed: int = 0) -> Run:
+def finetuned(root: Path, parent: Run, task: str, move: float = 0.1, finetune_seed: int = 0, **settings: Any) -> Run:
     """A fine-tuning run that began with the parent's curves and added `move` to every coefficient."""
-    run = fake_runs.finetune(root, parent, task, finetune_seed)
+    run = fake_runs.finetune(root, parent, task, finetune_seed, settings=settings)
     data = json.loads((parent.folder / "activations.json").read_text(encoding="utf-8"))
     for slot in data["slots"]:
         slot["initial"] = slot["final"]

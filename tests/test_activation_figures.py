@@ -163,6 +163,14 @@ def test_tasks_are_lines_and_the_pretrained_curve_is_dotted_once(run: Run, tmp_p
     assert (tmp_path / "f.svg").read_text(encoding="utf-8").count(DOTS) == 2  # the curve and the legend's
 
 
+def test_tasks_are_told_apart_though_their_rates_differ(run: Run, tmp_path: Path) -> None:
+    """As in RAFT, where each task has a rate of its own for the coefficients."""
+    rates = {"cola": 5e-4, "rte": 5e-3}
+    root = tmp_path / "runs"
+    models = curves_of_runs([finetuned(root, run, task, activation_lr=lr) for task, lr in rates.items()])
+    assert [(model.label, model.kind) for model in models] == [("cola", "cola"), ("rte", "rte")]
+
+
 def test_by_model_layers_are_overlaid(run: Run, tmp_path: Path) -> None:
     models = curves_of_runs([finetuned(tmp_path / "runs", run, task) for task in ("cola", "rte")])
     plot_by_model(models, tmp_path / "f.svg")

@@ -38,6 +38,7 @@ from actbench.training.tuning import tune
 MOST = 8  # runs side by side
 SMALL = 1 << 16  # numbers in the hidden states of a batch: in larger ones matrix products take most of the time
 MEMORY = 1 << 30  # bytes for the weights of a stack
+ENCODED = 4 * MOST  # sets kept: two of each run side by side, and those that all are tested on
 COPIES = 5 * 4  # bytes a weight: it, its gradient, AdamW's two moments, the best so far
 
 
@@ -192,7 +193,7 @@ def _encoded(plan: FinetunePlan, examples: tuple[AnyExample, ...]) -> EncodedExa
     return _encoded_once(plan.parent, objective, examples, length)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=ENCODED)
 def _encoded_once(parent: Run, objective: Objective, examples: tuple[AnyExample, ...], length: int) -> EncodedExamples:
     return objective.encode(parent.folder / TOKENIZER, examples, length)
 
