@@ -167,8 +167,11 @@ def test_tasks_are_told_apart_though_their_rates_differ(run: Run, tmp_path: Path
     """As in RAFT, where each task has a rate of its own for the coefficients."""
     rates = {"cola": 5e-4, "rte": 5e-3}
     root = tmp_path / "runs"
-    models = curves_of_runs([finetuned(root, run, task, activation_lr=lr) for task, lr in rates.items()])
+    runs = [finetuned(root, run, task, activation_lr=lr) for task, lr in rates.items()]
+    models = curves_of_runs(runs)
     assert [(model.label, model.kind) for model in models] == [("cola", "cola"), ("rte", "rte")]
+    labels = [model.label for model in curves_of_runs([*runs, finetuned(root, run, "rte", train_size=1000)])]
+    assert labels[0] == "cola" and labels[2].startswith("rte, rte-") and run.id not in labels[2]
 
 
 def test_by_model_layers_are_overlaid(run: Run, tmp_path: Path) -> None:

@@ -53,13 +53,13 @@ def curves_of_runs(runs: Sequence[Run]) -> list[ModelCurves]:
     return [
         ModelCurves(
             slots={curve.slot: curve for curve in slot_curves(run)},
-            label=name if names.count(name) == 1 else f"{task if by_task else label}, {run.id}",
+            label=name if names.count(name) == 1 else f"{task if by_task else label}, {own}",
             kind=task if by_task else label,
             activation="" if by_task else run.activation,
             start=PRETRAINED if run.kind == "finetune" else BEFORE,
             run=run.id,
         )
-        for run, label, task, name in zip(runs, found, tasks, names, strict=True)
+        for run, label, task, name, own in zip(runs, found, tasks, names, _short_ids(runs), strict=True)
     ]
 
 
@@ -130,6 +130,12 @@ def _started(curves: list[SlotCurve], label: str, name: str, entries: list[Entry
 
 def _name(label: str, task: str, seeds: str) -> str:
     return ", ".join(part for part in (label, task, seeds) if part)
+
+
+def _short_ids(runs: Sequence[Run]) -> list[str]:
+    """The runs' ids, those of fine-tuned ones without their parent's where they can be told apart without."""
+    short = [run.id.removeprefix(f"{run.info.get('parent', '')}-") for run in runs]
+    return short if len(set(short)) == len(short) else [run.id for run in runs]
 
 
 def _task(run: Run) -> str:
