@@ -15,6 +15,7 @@ from actbench.analysis import approximation
 from actbench.analysis.approximation import (
     TARGETS,
     Fit,
+    Kept,
     check_request,
     fits,
     kept,
@@ -139,7 +140,7 @@ def test_a_fit_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approximation, "_fit", None)
     assert list(fits(request(["product"], ["relu"], [10], [0, 1]), tmp_path, said.append)) == first
     assert len(said) == 1
-    assert kept(request(["product"], ["relu"], [10, 12], [0, 1]), tmp_path) == first, "what is not there is left out"
+    assert kept(request(["product"], ["relu"], [10, 12], [0, 1]), tmp_path) == Kept(tuple(first), asked=2)
     with pytest.raises(TypeError):
         list(fits(request(["product"], ["relu"], [10], [0, 2]), tmp_path, said.append))
     (path,) = (tmp_path / "approximation").iterdir()
