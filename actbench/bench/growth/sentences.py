@@ -87,7 +87,7 @@ def _how(time: float, flops: float) -> str:
 
 
 def _line(line: Line, scale: float, unit: str, each: str) -> str:
-    fixed, slope = _number(scale * line.fixed), _number(scale * line.each)
+    fixed, slope = number(scale * line.fixed), number(scale * line.each)
     return (
         f"The nearest line is {fixed} {unit} and {slope} {unit} a {each}; it misses by {_percent(line.worst)} at most."
     )
@@ -97,10 +97,11 @@ def _peaks(sizes: Sequence[int], packings: Sequence[Packing]) -> str:
     """Of all sizes, and what a megabyte of text adds between the last two, which fill every buffer."""
     first, last = (f"{packing.peak_bytes / 1e6:.0f}" for packing in (packings[0], packings[-1]))
     added = (packings[-1].peak_bytes - packings[-2].peak_bytes) / (sizes[-1] - sizes[-2])
-    return f"{first} to {last} MB, between the last two {_number(added)} MB for each MB of text"
+    return f"{first} to {last} MB, between the last two {number(added)} MB for each MB of text"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits, or as many as stand before the point."""
     return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", MINUS)
 
 

@@ -8,6 +8,7 @@ from actbench.bench.growth import sentences
 from actbench.bench.growth.axes import Axis
 from actbench.bench.growth.fits import Exponents
 from actbench.bench.growth.packer import LENGTH, SEQUENCES
+from actbench.bench.growth.sentences import number
 from actbench.bench.growth.studies import Studies
 from actbench.bench.growth.texts import Texts
 from actbench.report.numbers import NOTHING
@@ -50,16 +51,16 @@ def axis_table(axis: Axis) -> Table:
     )
     rows = []
     for i, point in enumerate(axis.points):
-        low, high = (_digits(1000 * value) for value in point.quartiles)
+        low, high = (number(1000 * value) for value in point.quartiles)
         gflop = point.shape.flops / 1e9
         rows.append(
             _row(
                 f"{point.value}",
-                f"{_digits(1000 * point.median)} [{low}, {high}]",
-                f"{gflop:.3g}",
-                f"{gflop / point.median:.3g}",
-                f"{point.held_bytes / 1e6:.3g} MB",
-                f"{point.peak_bytes / 1e6:.3g} MB",
+                f"{number(1000 * point.median)} [{low}, {high}]",
+                number(gflop),
+                number(gflop / point.median),
+                f"{number(point.held_bytes / 1e6)} MB",
+                f"{number(point.peak_bytes / 1e6)} MB",
                 *(_from_above(found, i) for found in (axis.time, axis.flops, axis.memory)),
             )
         )
@@ -74,19 +75,19 @@ def text_table(texts: Texts) -> Table:
     )
     rows = tuple(
         _row(
-            f"{point.size / 1e6:.3g}",
+            number(point.size / 1e6),
             f"{point.learnt.tokens:,}",
             *(
                 cell
                 for packing in (point.learnt, point.given)
                 for cell in (
-                    f"{packing.seconds:.3g}",
-                    f"{1e6 * packing.seconds / packing.tokens:.3g}",
+                    number(packing.seconds),
+                    number(1e6 * packing.seconds / packing.tokens),
                     f"{packing.peak_bytes / 1e6:.0f} MB",
                 )
             ),
-            f"{1000 * point.given.first_batch:.3g}",
-            f"{1e6 * point.given.batch / (LENGTH * SEQUENCES):.3g}",
+            number(1000 * point.given.first_batch),
+            number(1e6 * point.given.batch / (LENGTH * SEQUENCES)),
         )
         for point in texts.points
     )
@@ -103,7 +104,7 @@ def study_table(studies: Studies) -> Table:
         _row(
             f"{point.runs}",
             *(
-                f"{seconds:.3g}"
+                number(seconds)
                 for seconds in (
                     *(point.whole, point.start, point.a_run),
                     *(point.first_step, point.other_steps, point.overhead, point.report),
@@ -123,7 +124,7 @@ def list_table(studies: Studies) -> Table:
 
 
 def _columns(titles: Sequence[str]) -> tuple[Column, ...]:
-    return tuple(Column(title, numeric=number > 0) for number, title in enumerate(titles))
+    return tuple(Column(title, numeric=place > 0) for place, title in enumerate(titles))
 
 
 def _row(*cells: str) -> Row:
@@ -132,8 +133,3 @@ def _row(*cells: str) -> Row:
 
 def _from_above(found: Exponents, row: int) -> str:
     return sentences.power(found.steps[row - 1]) if row else NOTHING
-
-
-def _digits(value: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
