@@ -101,8 +101,9 @@ def check_request(request: ApproximationSection) -> None:
         problems.append(Problem("a slope needs two sizes or more", "--sizes", hint="as in 16,32,64"))
     if problems:
         raise BadInput(problems)
-    for target, activation, size in request.combinations:
-        width_of(activation, size, TARGETS[target].dimensions)
+    for target in request.targets:
+        for activation in request.activations:
+            width_of(activation, min(request.sizes), TARGETS[target].dimensions)
 
 
 def width_of(activation: str, size: int, dimensions: int) -> int:

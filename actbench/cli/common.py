@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,9 +48,14 @@ def runs_where(root: Path, expression: str) -> list[Run]:
     from actbench.store.select import runs_matching
 
     found, damaged = runs_matching(root, expression)
+    tell_left_out(damaged)
+    return found
+
+
+def tell_left_out(damaged: Mapping[str, str]) -> None:
+    """Names the runs that cannot be read, each with its reason."""
     for name, reason in damaged.items():
         say(f"left out: {name}: {reason}")
-    return found
 
 
 def print_json(data: Any) -> None:

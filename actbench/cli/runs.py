@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actbench.cli import runs_archive, runs_compare, runs_import_hf, runs_remove, runs_test
-from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
+from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say, tell_left_out
 
 if TYPE_CHECKING:
     from actbench.store import Run
@@ -42,8 +42,7 @@ def list_(
 
     gc.disable()  # thousands of runs are many objects, and all are needed until the end
     found, damaged = records(runs)
-    for name, reason in damaged.items():
-        say(f"left out: {name}: {reason}")
+    tell_left_out(damaged)
     chosen = [key.strip() for key in (columns or (",".join(COLUMNS) if as_json else SHOWN)).split(",")]
     check_keys([(key, "--columns") for key in chosen], found)
     kept = found if where is None else matching(found, where)

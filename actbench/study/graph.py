@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from actbench.config import Recipe
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
-from actbench.study.file import Changes, Job, LoadedStudy, Study, load_study
+from actbench.study.file import Changes, LoadedStudy, Study, load_study
 from actbench.study.follow_up_plans import check, keeps_weights, plans_of
 from actbench.study.follow_ups import FollowUp
 from actbench.study.tasks import Task
@@ -93,8 +93,9 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
     plans: dict[Path, Plan | ImportPlan] = {}
     problems: list[Problem] = []
     for job in loaded.jobs:
-        suited = [follow_up for follow_up in job.follow_ups if follow_up.suits(job.recipe)]
-        problems += _cannot_follow(job)
+        placed = zip(job.follow_ups, job.places, strict=True)
+        suited = [(one, place) for one, place in placed if one.suits(job.recipe)]
+        problems += _cannot_follow(job.recipe, suited)
         try:
             planned = plan_any(job.recipe, runs, _quiet(say))
         except BadInput as error:
@@ -105,20 +106,18 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
             problems.append(Problem("a study gives each run one node", key="hardware.nodes", hint=hint))
             continue
         plans.setdefault(planned.folder, planned)
-        follow_ups.setdefault(planned.folder, {}).update(dict.fromkeys(suited))
+        follow_ups.setdefault(planned.folder, {}).update(dict.fromkeys(one for one, _ in suited))
     if problems:
         raise BadInput(list(dict.fromkeys(problems)))
     nodes = tuple(Node(planned, tuple(follow_ups[folder])) for folder, planned in plans.items())
     return Graph(loaded.study, nodes, runs)
 
 
-def _cannot_follow(job: Job) -> Iterator[Problem]:
-    """What the job's follow-ups lack, told by their place in the study's file."""
-    for follow_up, (place, key) in zip(job.follow_ups, job.places, strict=True):
-        if not follow_up.suits(job.recipe):
-            continue
+def _cannot_follow(recipe: Recipe, suited: Sequence[tuple[FollowUp, tuple[str, str]]]) -> Iterator[Problem]:
+    """What the follow-ups of a job lack, told by their place in the study's file."""
+    for follow_up, (place, key) in suited:
         try:
-            check(follow_up, job.recipe)
+            check(follow_up, recipe)
         except BadInput as error:
             for problem in error.problems:
                 said = f"{problem.where}: {problem.message}" if problem.where else problem.message

@@ -9,7 +9,7 @@ from actbench.bench.growth.axes import Axis
 from actbench.bench.growth.fits import Line
 from actbench.bench.growth.studies import Studies
 from actbench.bench.growth.texts import Packing, Texts
-from actbench.report.numbers import MINUS
+from actbench.report.numbers import MINUS, plain
 
 ALIKE = 0.15  # exponents closer than this grow alike
 EACH = {"depth": ("layer", "what comes once a step: embedding, head, loss"), "batch": ("sequence", "the optimiser")}
@@ -107,7 +107,7 @@ def number(value: float) -> str:
 
 def power(value: float) -> str:
     """0.98 or −0.03."""
-    return f"{value:.2f}".replace("-", MINUS)
+    return plain(value, 2)
 
 
 def _percent(share: float) -> str:
