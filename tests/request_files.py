@@ -32,8 +32,10 @@ def row(doc: int, idx: int, context: str, continuation: str, **doc_keys: Any) ->
     return {"request_type": "loglikelihood", "doc": doc_keys, "request": request, "idx": idx, "doc_id": doc}
 
 
-def choices(folder: Path, name: str = "pick", n: int = 12) -> Path:
-    """Items with two to four answers of several lengths, one with more bytes than characters, two too long."""
+def choices(folder: Path, name: str = "pick", n: int = 12, *, too_long: bool = True) -> Path:
+    """Items with two to four answers of several lengths, one with more bytes than characters, one with a context longer
+    than the tests' models look back at and, unless told otherwise, one with such an answer.
+    """
     random = np.random.default_rng(1)
     rows = []
     for doc in range(n):
@@ -41,7 +43,7 @@ def choices(folder: Path, name: str = "pick", n: int = 12) -> Path:
         answers = [phrase(random, 1, 9) for _ in range(2 + doc % 3)]
         if doc == 1:
             answers[0] = "ééé " + answers[0]
-        if doc == 5:
+        if doc == 5 and too_long:
             answers[1] = LONG
         gold = int(random.integers(len(answers)))
         rows += [row(doc, i, context, f" {text}", gold=gold, choices=answers) for i, text in enumerate(answers)]

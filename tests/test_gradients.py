@@ -55,21 +55,31 @@ def test_gradients_end_with_their_step_and_the_losses_are_the_same(tiny_recipe: 
     assert torch.equal(torch.stack(ours.losses), torch.stack(lightnings.losses))
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt"])
-def test_micro_batches_add_up_to_one_large_batch(tiny_recipe: Callable[..., Path], tmp_path: Path, family: str) -> None:
-    """BERT's masks are each sequence's own, however a batch is cut. Dropout is off: it is keyed by micro-batches."""
+EXPERTS = {"experts": 4, "top_k": 2, "d_expert": 24, "load_balance": 0.5}
 
-    def losses(accumulate: int) -> list[float]:
+
+@pytest.mark.parametrize("family", ["bert", "gpt", "experts"])
+def test_micro_batches_add_up_to_one_large_batch(tiny_recipe: Callable[..., Path], tmp_path: Path, family: str) -> None:
+    """BERT's masks are each sequence's own, however a batch is cut. Dropout is off: it is keyed by micro-batches.
+
+    Experts are balanced over the whole step, unless the recipe has each micro-batch balanced by itself.
+    """
+
+    def rows(accumulate: int, **moe: Any) -> list[float]:
+        experts = {"d_ff": None, "moe": {**EXPERTS, **moe}} if family == "experts" else {}
         recipe = load_recipe(
             tiny_recipe(
-                family,
-                model={"dropout": 0.0, "activation": {"name": "raf"}},
+                "bert" if family == "bert" else "gpt",
+                model={"dropout": 0.0, "activation": {"name": "raf"}, **experts},
                 batch={"sequences": 8, "accumulate": accumulate},
                 hardware={"precision": "fp32"},
             )
         )
-        run = pretrain(plan(recipe, tmp_path / str(accumulate), lambda _: None), resume=False, say=lambda _: None)
-        return [row["loss"] for row in run.metrics() if row["kind"] == "train"]
+        run = pretrain(plan(recipe, tmp_path / f"{accumulate}{moe}", lambda _: None), resume=False, say=lambda _: None)
+        own = ("loss", "load_balance", "router_z") if experts else ("loss",)
+        return [row[key] for row in run.metrics() if row["kind"] == "train" for key in own]
 
-    large = losses(1)
-    assert len(large) == 12 and losses(4) == pytest.approx(large, rel=1e-6)
+    large = rows(1)
+    assert len(large) >= 12 and rows(4) == pytest.approx(large, rel=1e-6)
+    if family == "experts":
+        assert rows(4, load_balance_over="micro_batch") != pytest.approx(large, rel=1e-4)

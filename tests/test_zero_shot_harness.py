@@ -8,15 +8,20 @@ from typing import Any
 
 import pytest
 import request_files as files
+from conftest import write_recipe
 
+from actbench.config import load_recipe
 from actbench.data.blimp import load_blimp
 from actbench.data.requests import RequestTask, load_requests
+from actbench.data.tokenizer import END_OF_TEXT
 from actbench.errors import BadInput
 from actbench.evaluation.scoring import Scorer
 from actbench.evaluation.zero_shot import score_items, zero_shot
 from actbench.evaluation.zero_shot_metrics import results
 from actbench.evaluation.zero_shot_plan import HarnessTask, find_tasks, plan_zero_shot
 from actbench.store import Run, list_runs
+from actbench.training.plan import plan
+from actbench.training.pretrain import pretrain
 
 pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'actbench[eval]'")
 
@@ -107,6 +112,76 @@ def test_both_say_the_same_of_every_item(
     assert summary["items"] == 4 and facts["subset"] is True and about["headline"] == "acc"
     assert summary["headline"] == {"metric": "acc", "value": summary["scores"]["acc"]}
     assert capfd.readouterr().out == "", "what the harness says is not among --json's output"
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Run:
+    """A finished tiny decoder of LLaMA's shape, which transformers can load as well."""
+    folder = tmp_path_factory.mktemp("llama")
+    shape = {"layout": "llama", "activation": {"name": "swiglu"}, "tie_embeddings": False, "dropout": 0.0}
+    recipe = write_recipe(folder, corpus_file, "gpt", model=shape, budget={"steps": 20}, optimizer={"lr": 1e-2})
+    return pretrain(plan(load_recipe(recipe), folder / "runs", lambda _: None), resume=False, say=lambda _: None)
+
+
+def as_hugging_faces(scorer: Scorer) -> Any:
+    """The harness' own model of transformers with a scorer's weights and tokenizer."""
+    from lm_eval.models.huggingface import HFLM
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    model = scorer.model
+    n_heads, d_model = 2, model.head.decoder.in_features
+    config = LlamaConfig(
+        vocab_size=model.head.decoder.out_features, hidden_size=d_model, num_hidden_layers=len(model.layers),
+        num_attention_heads=n_heads, intermediate_size=model.layers[0].feed_forward.up.out_features,
+        max_position_embeddings=scorer.length, rms_norm_eps=1e-5, tie_word_embeddings=False,
+    )  # fmt: skip
+    weights = {
+        "model.embed_tokens.weight": model.tokens.weight,
+        "model.norm.weight": model.final_norm.weight,
+        "lm_head.weight": model.head.decoder.weight,
+    }
+    for number, layer in enumerate(model.layers):
+        query, key, value = layer.attention.qkv.weight.chunk(3)
+        own = {
+            "self_attn.q_proj": query,
+            "self_attn.k_proj": key,
+            "self_attn.v_proj": value,
+            "self_attn.o_proj": layer.attention.output.weight,
+            "mlp.gate_proj": layer.feed_forward.gate.weight,
+            "mlp.up_proj": layer.feed_forward.up.weight,
+            "mlp.down_proj": layer.feed_forward.down.weight,
+            "input_layernorm": layer.attention_norm.weight,
+            "post_attention_layernorm": layer.feed_forward_norm.weight,
+        }
+        weights |= {f"model.layers.{number}.{name}.weight": weight for name, weight in own.items()}
+    theirs = LlamaForCausalLM(config)
+    theirs.load_state_dict(weights)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=scorer.tokenizer, eos_token=END_OF_TEXT)
+    return HFLM(theirs.eval(), tokenizer=tokenizer, max_length=scorer.length, batch_size=4, device="cpu")
+
+
+@pytest.mark.parametrize(("name", "settings"), [("pick", CHOICE), ("lambada", LAST_WORD), ("blimp", PAIR)])
+def test_the_harness_own_model_of_the_same_weights_says_the_same(
+    llama: Run, tmp_path: Path, name: str, settings: dict[str, Any]
+) -> None:
+    """Nothing of actbench's scoring has a part in the other side: encoding, cutting and batching are the harness'."""
+    from lm_eval.evaluator import evaluate
+
+    folder = files.choices(files.last_words(files.pairs(tmp_path / "eval")), too_long=False)
+    task = load_blimp(folder, None) if name == "blimp" else load_requests(name, folder, None)
+    scorer = Scorer(llama, 5)
+    own = score_items(task, scorer)
+    loaded = harness_task(tmp_path, f"local_{name}", docs_of(task), settings)
+    theirs = evaluate(as_hugging_faces(scorer), loaded, bootstrap_iters=10)
+    assert theirs is not None
+    samples = sorted(theirs["samples"][f"local_{name}"], key=lambda sample: sample["doc_id"])
+    found = [response[0] for sample in samples for response in sample["resps"]]
+    expected = [(s.log_likelihood, s.greedy) for scores in own for s in scores]
+    assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], rel=1e-4)
+    assert [bool(greedy) for _, greedy in found] == [greedy for _, greedy in expected]
+    for metric, value in results(task, own)["scores"].items():
+        if name != "blimp" or metric == "acc":
+            assert theirs["results"][f"local_{name}"][f"{metric},none"] == pytest.approx(value)
 
 
 def test_whole_texts_and_generation(decoder: Run) -> None:

@@ -82,25 +82,40 @@ def losses(found: Decided) -> Losses:
 
 
 def with_router_losses(
-    loss: Tensor, model: nn.Module, average: Callable[[list[Tensor]], None] = lambda tensors: None
+    loss: Tensor,
+    model: nn.Module,
+    average: Callable[[list[Tensor]], None] = lambda tensors: None,
+    loads: list[Tensor] | None = None,
 ) -> tuple[Tensor, Losses | None]:
     """What training minimises: the loss of a model's last forward pass, and its routers' losses by their weights.
 
     Also these losses alone, means over the routers, without weights or gradient; None where there are no routers. The
     routers forget what they decided. `average` takes means over the processes that share the batch: with the load of
-    all of it, the mean of their losses is the loss of the whole batch.
+    all of it, the mean of their losses is the loss of the whole batch. So it is with the parts that a batch is cut
+    into, where `loads` are those of the whole, a router's each.
     """
-    routers = [module for module in model.modules() if isinstance(module, Router) and module.decided is not None]
-    if not routers:
+    found = take_decided(model)
+    if not found:
         return loss, None
-    parts = [router.decided for router in routers if router.decided is not None]
-    average([part.load for part in parts])
-    found = Losses(*(torch.stack(each).mean() for each in zip(*map(losses, parts), strict=True)))
-    for router in routers:
-        router.decided = None
+    routers, parts = zip(*found, strict=True)
+    if loads is None:
+        average([part.load for part in parts])
+    else:
+        parts = tuple(part._replace(load=load) for part, load in zip(parts, loads, strict=True))
+    each = Losses(*(torch.stack(one).mean() for one in zip(*map(losses, parts), strict=True)))
     load_balance, router_z = routers[0].loss_weights
-    total = loss + load_balance * found.load_balance + router_z * found.router_z
-    return total, Losses(*(each.detach() for each in found))
+    total = loss + load_balance * each.load_balance + router_z * each.router_z
+    return total, Losses(*(one.detach() for one in each))
+
+
+def take_decided(model: nn.Module) -> list[tuple[Router, Decided]]:
+    """What the routers decided in a model's last forward pass in training, in the model's order; they forget it."""
+    found = []
+    for module in model.modules():
+        if isinstance(module, Router) and module.decided is not None:
+            found.append((module, module.decided))
+            module.decided = None
+    return found
 
 
 class RouterWatch:

@@ -10,14 +10,14 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from actbench.config.schema import Recipe
-from actbench.data.batches import Batch
+from actbench.config.schema import GptSection, Recipe
+from actbench.data.batches import Batch, TrainingStream
 from actbench.errors import RunFailed
 from actbench.nn.bert import Bert
 from actbench.nn.build import activation_slots
 from actbench.nn.dropout import set_keys
 from actbench.nn.gpt import Gpt
-from actbench.nn.router import Losses, with_router_losses
+from actbench.nn.router import Losses, take_decided, with_router_losses
 from actbench.training.optimizer import make_optimizer, set_learning_rates, unfreeze
 from actbench.training.strategies import clip, own_part, shard
 from actbench.training.world import ALONE, World
@@ -39,12 +39,14 @@ def take_mean(losses: list[Tensor], world: World = ALONE) -> float:
 class PretrainModule(pl.LightningModule):
     """Mean negative log-likelihood of the scored tokens; every random number keyed by (seed, step).
 
-    In a world of several processes each sees its rows of a batch; all score the same number of tokens.
+    In a world of several processes each sees its rows of a batch; all score the same number of tokens. `stream`, which
+    gives the batches, is needed by a mixture of experts whose steps are cut up: it looks ahead.
     """
 
-    def __init__(self, model: Bert | Gpt, recipe: Recipe, world: World = ALONE):
+    def __init__(self, model: Bert | Gpt, recipe: Recipe, world: World = ALONE, stream: TrainingStream | None = None):
         super().__init__()
-        self.model, self.recipe, self.world = model, recipe, world
+        self.model, self.recipe, self.stream, self.world = model, recipe, stream, world
+        self.loads: list[Tensor] | None = None  # of the experts in the whole step, by router; None: as they come
         self.sharded = world.size > 1 and recipe.hardware.strategy == "fsdp"
         self.progress = 0.0  # share of the budget used up before this step; the recorder keeps it current
         self.losses: list[Tensor] = []  # of the micro-batches since the recorder last looked
@@ -59,12 +61,13 @@ class PretrainModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The micro-batch's mean: all score the same number of tokens, so accumulation weighs them right.
 
-        What is minimised has the routers' losses in it; what is logged as the loss has not. The load's balance is that
-        of a micro-batch, as in megablocks, so it depends on how a step is cut up.
+        What is minimised has the routers' losses in it; what is logged as the loss has not.
         """
+        if self._looks_ahead() and batch_index % self.recipe.batch.accumulate == 0:
+            self.loads = self._loads_from(batch_index)
         loss = self.model(**batch)
         self.losses.append(loss.detach())
-        total, of_routers = with_router_losses(loss, self.model, self.world.average)
+        total, of_routers = with_router_losses(loss, self.model, self.world.average, self.loads)
         if of_routers is not None:
             self.router_losses.append(torch.stack(of_routers))
         return total
@@ -133,6 +136,30 @@ class PretrainModule(pl.LightningModule):
         """Takes the losses not logged yet up again."""
         self.losses = self._own(checkpoint["unlogged_losses"])
         self.router_losses = self._own(checkpoint.get("unlogged_router_losses", []))  # none in older checkpoints
+
+    def _looks_ahead(self) -> bool:
+        """Whether the loss of a micro-batch depends on the other micro-batches of its step."""
+        section = self.recipe.model
+        moe = section.moe if isinstance(section, GptSection) else None
+        at_once = moe is None or not moe.load_balance or moe.load_balance_over == "micro_batch"
+        return self.recipe.batch.accumulate > 1 and not at_once
+
+    def _loads_from(self, first: int) -> list[Tensor]:
+        """How the routers will load the experts in the step that begins with that micro-batch, over all processes.
+
+        The balance is a product of means, so its gradient needs the whole step's load before the first part's backward
+        pass: all parts are passed through once more. Gradients are on, or compiled blocks would be compiled twice.
+        """
+        assert self.stream is not None, "a mixture of experts whose steps are cut up needs its stream"
+        each = []
+        for number in range(first, first + self.recipe.batch.accumulate):
+            key_step(self.model, self.recipe.seed, number)
+            self.model(**{name: x.to(self.device) for name, x in self.stream.batch(number).items()})
+            each.append([decided.load for _, decided in take_decided(self.model)])
+        key_step(self.model, self.recipe.seed, first)
+        loads = [torch.stack(own).mean(0) for own in zip(*each, strict=True)]
+        self.world.average(loads)
+        return loads
 
     def _everyones(self, losses: list[Tensor]) -> list[Tensor]:
         """Each with one axis more, over the processes, where there are several."""

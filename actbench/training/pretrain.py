@@ -113,7 +113,7 @@ def _train(planned: Plan, writer: RunWriter, world: World) -> Run:
 
     planned.stream.position = step * recipe.batch.accumulate
     planned.stream.take_part(world.rank, world.size)
-    module = PretrainModule(model, recipe, world)
+    module = PretrainModule(model, recipe, world, planned.stream)
     with stoppable("stopped; --resume goes on") as stop:
         recorder = Recorder(recipe, writer, validate, shown, stop, loggers, world)
         if checkpoint:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from actbench.bench.step.clock import Clock
-from actbench.config.schema import Recipe
 from actbench.data.batches import Batch, TrainingStream
 from actbench.errors import Interrupted
 from actbench.nn.bert import Bert
@@ -33,8 +32,8 @@ class TimedModule(PretrainModule):
     `after_step` is called after each step with the number of steps done; its time counts nowhere.
     """
 
-    def __init__(self, model: Bert | Gpt, recipe: Recipe, clock: Clock, stop: Stop, after_step: AfterStep):
-        super().__init__(model, recipe)
+    def __init__(self, model: Bert | Gpt, planned: Plan, clock: Clock, stop: Stop, after_step: AfterStep):
+        super().__init__(model, planned.recipe, stream=planned.stream)
         self.clock, self.stop, self.after_step = clock, stop, after_step
 
     def on_train_start(self) -> None:
@@ -106,7 +105,7 @@ def train(planned: Plan, steps: int, clock: Clock, stop: Stop, after_step: After
     model = build(recipe.model, planned.vocab_size, recipe.batch.length, recipe.seed)
     if planned.hardware.compiled:
         compile_blocks(model)
-    module = TimedModule(model, recipe, clock, stop, after_step)
+    module = TimedModule(model, planned, clock, stop, after_step)
     trainer = quiet_trainer(
         planned.hardware, max_steps=steps, max_epochs=-1, accumulate_grad_batches=recipe.batch.accumulate
     )
