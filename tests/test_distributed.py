@@ -30,21 +30,18 @@ from actbench.training.pretrain import pretrain
 pytestmark = pytest.mark.xdist_group("both cores")
 
 STEPS = 50
-CASES = {  # dropout, accumulation and validations that do not go round are in both
-    "ddp": ("bert", {"activation": {"name": "raf"}}),
-    "fsdp": ("gpt", {"activation": {"name": "poly_norm"}}),
+POLYCOM = {"activation": {"name": "poly_norm"}}
+CASES = {  # dropout, accumulation and validations that do not go round are in all
+    "bert-ddp": ("bert", {"activation": {"name": "raf"}}, "ddp"),
+    "gpt-ddp": ("gpt", POLYCOM, "ddp"),
+    "gpt-fsdp": ("gpt", POLYCOM, "fsdp"),
 }
 
 
 @pytest.fixture(params=CASES)
-def strategy(request):
-    return request.param
-
-
-@pytest.fixture
-def spread(tiny_recipe, strategy):
+def spread(tiny_recipe, request):
     """A recipe for two processes."""
-    family, model = CASES[strategy]
+    family, model, strategy = CASES[request.param]
     return tiny_recipe(
         family,
         model=model,
@@ -106,16 +103,18 @@ def test_two_processes_train_as_one_does_and_go_on_with_the_same_bits(actbench, 
 
 
 @pytest.mark.timeout(300)
-def test_experts_are_balanced_over_the_whole_batch(actbench, tiny_recipe, tmp_path):
+@pytest.mark.parametrize(("strategy", "over"), [("ddp", "micro_batch"), ("fsdp", "step")])
+def test_experts_are_balanced_over_the_whole_batch(actbench, tiny_recipe, tmp_path, strategy, over):
     """The load that a router's loss evens out is that of all processes, and so is what is logged."""
+    moe = {"experts": 4, "top_k": 2, "d_expert": 16, "load_balance": 0.5, "load_balance_over": over}
     recipe = tiny_recipe(
         "gpt",
-        model={"d_ff": None, "moe": {"experts": 4, "top_k": 2, "d_expert": 16, "load_balance": 0.5}},
+        model={"d_ff": None, "moe": moe},
         batch={"sequences": 8, "accumulate": 2},
         budget={"steps": 6},
         validation={"every_steps": 3},
         logging={"every_steps": 2},
-        hardware={"precision": "fp32", "strategy": "ddp", "devices": 2},
+        hardware={"precision": "fp32", "strategy": strategy, "devices": 2, "checkpoint_activations": over == "step"},
     )
     alone = ["--set", "hardware.strategy=single", "--set", "hardware.devices=1"]
     actbench("pretrain", "-r", recipe, *alone, "--runs", tmp_path / "one", check=0)

@@ -104,9 +104,10 @@ def _digits(comparison: Comparison) -> int:
 
 
 def _difference_heads(family: Family, resampled: bool) -> list[Column]:
+    corrected = f"p, Holm of {family.tested}" if family.tested else "p, Holm"  # one seed: nothing is tested
     return [
         *columns("Δ [95 %]", *(["bootstrap [95 %]"] if resampled else []), numeric=True),
-        *columns("d_z [95 %]", "p", f"p, Holm of {family.tested}", "permutation p (least)", numeric=True),
+        *columns("d_z [95 %]", "p", corrected, "permutation p (least)", numeric=True),
         *columns("pairs"),
     ]
 
