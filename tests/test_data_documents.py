@@ -28,11 +28,19 @@ def _in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "here")
 
 
+def zstd(data: bytes) -> bytes:
+    """Of two frames, as what several programs wrote one after the other."""
+    return b"".join(pyarrow.compress(part, codec="zstd", asbytes=True) for part in (data[:30], data[30:]))
+
+
+PACKED = {".gz": gzip.compress, ".zst": zstd}
+
+
 def write(name: str, content: str | bytes) -> None:
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    path.write_bytes(PACKED.get(path.suffix, bytes)(data))
 
 
 def read(*patterns: str, field: str = "text") -> list[str]:
@@ -74,10 +82,10 @@ def test_a_text_file_comes_in_parts(suffix: str, monkeypatch: pytest.MonkeyPatch
     assert read(f"*.txt{suffix}") == [text.removeprefix("\ufeff"), ""]
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_a_line_of_jsonl_is_one_document(suffix: str) -> None:
-    write(f"a.jsonl{suffix}", '{"text": "one\\ntwo"}\n\n{"text": null}\n{"id": 3, "text": "three"}')
-    assert read(f"a.jsonl{suffix}") == ["one\ntwo", "three"]
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst"])
+def test_a_line_of_json_is_one_document(suffix: str) -> None:
+    write(f"a{suffix}", '{"text": "one\\ntwo"}\n\n{"text": null}\n{"id": 3, "text": "three"}')
+    assert read(f"a{suffix}") == ["one\ntwo", "three"]
 
 
 def test_a_row_of_parquet_is_one_document() -> None:
@@ -143,6 +151,13 @@ def test_damaged_gzip_is_named(name: str) -> None:
     for damaged in (whole[:-20], b"not gzip at all", whole[:12] + b"\xff\xff\xff\xff" + whole[16:]):
         Path(name).write_bytes(damaged)
         assert f"{name}: not a whole gzip file" in problem(name)
+
+
+def test_damaged_zstd_is_named() -> None:
+    whole = zstd(b'{"text": "%s"}' % bytes(range(97, 123)) * 50)
+    for damaged in (whole[:-20], b"not zstd at all"):
+        Path("a.jsonl.zst").write_bytes(damaged)
+        assert "a.jsonl.zst: not a whole zstd file" in problem("a.jsonl.zst")
 
 
 def test_damaged_parquet_is_named() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actbench.activations.registry import canonical
 from actbench.config import Recipe, dump, load_recipe
 from actbench.config.resolve import read_chain
 from actbench.store.index import flat
@@ -46,6 +47,21 @@ def test_a_shipped_study_resolves_to_runs(path: Path, tmp_path: Path) -> None:
     loaded = load_study(path, with_tests_of_transfer(path, tmp_path))
     identities = [str(job.recipe.identity()) for job in loaded.jobs]
     assert len(set(identities)) == len(identities) > 1
+
+
+def test_polycoms_ablations_are_the_same_in_every_size() -> None:
+    own = {
+        size: {str(ablated(job.recipe)) for job in load_study(RECIPES / "studies" / f"polycom-{size}.yaml").jobs}
+        for size in ("ablations", "small", "paper")
+    }
+    assert own["ablations"] <= own["small"] == own["paper"] and len(own["ablations"]) == 17
+
+
+def ablated(recipe: Recipe) -> tuple[object, ...]:
+    """What an ablation changes: the function, whether it learns, and what shares its coefficients."""
+    spec, moe = recipe.model.activation, recipe.model.moe
+    own = canonical(spec.name, spec.options)
+    return spec.name, own, recipe.optimizer.activation.frozen, moe and moe.activation_sharing
 
 
 def test_no_two_shipped_studies_share_a_name() -> None:

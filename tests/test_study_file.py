@@ -147,6 +147,13 @@ def test_a_baseline_that_is_not_run(problems):
     assert "did you mean 'gelu'?" in problems(baseline="geluu (tune=bitfit)")
 
 
+def test_a_baseline_may_be_another_experiments(study_file, tiny_recipe):
+    tiny_recipe("bert")
+    own = {"recipe": "bert.yaml", "axes": {"model.activation.name": ["gelu", "raf"]}}
+    fixed = {"model.activation.name": ["raf"], "optimizer.activation.frozen": [True]}
+    assert len(load_study(study_file(experiments=[own, {"recipe": "bert.yaml", "axes": fixed}])).jobs) == 3
+
+
 def glue_study(study_file, tiny_recipe):
     tiny_recipe("bert")
     axes = {"model.activation.name": ["gelu", "raf"], "seed": [0, 1]}

@@ -16,7 +16,7 @@ class BuiltinCorpus(Section):
 
 
 class FilesCorpus(Section):
-    """Text: .txt, .txt.gz or .tokens (one document a file), .jsonl, .jsonl.gz (one a line), .parquet (one a row)."""
+    """Text: .txt, .txt.gz or .tokens (one document a file), .jsonl (one a line; also packed), .parquet (one a row)."""
 
     source: Literal["files"]
     files: Annotated[list[str], Field(min_length=1)]  # paths or globs, relative to the working folder

@@ -6,9 +6,11 @@ that text which is packed already is not read again.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import gzip
 import hashlib
+import io
 import json
 import os
 import zlib
@@ -22,7 +24,8 @@ from actbench.data import cache
 from actbench.errors import BadInput, Problem, nearest
 
 PLAIN_TEXT = (".txt", ".txt.gz", ".tokens")  # the last is how WikiText names its plain text
-SUFFIXES = (*PLAIN_TEXT, ".jsonl", ".jsonl.gz", ".parquet")
+JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst")  # C4's and Dolma's end in .json.gz
+SUFFIXES = (*PLAIN_TEXT, *JSON_LINES, ".parquet")
 PART_BYTES = 1 << 20
 
 
@@ -149,7 +152,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_file(path: Path, text_field: str, done: int = 0) -> Iterator[Part]:
-    """The documents of one file: a .txt or .tokens is one, so is a line of .jsonl or a row of .parquet, but for nulls.
+    """The documents of one file: a .txt or .tokens is one, so is a line of JSON or a row of .parquet, but for nulls.
 
     The first `done` documents are left out. Raises BadInput naming the file, and the line where there are lines.
     """
@@ -158,15 +161,30 @@ def read_file(path: Path, text_field: str, done: int = 0) -> Iterator[Part]:
         if suffix == ".parquet":
             yield from whole(_parquet_rows(path, text_field), done)
             return
-        with cast(BinaryIO, gzip.open(path)) if suffix.endswith(".gz") else path.open("rb") as file:
-            if suffix not in PLAIN_TEXT:
+        with _opened(path) as file:
+            if suffix in JSON_LINES:
                 yield from whole(_json_lines(file, path, text_field), done)
             elif not done:
                 yield from _plain_text(file, path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(Problem(f"not a whole gzip file: {error}", str(path))) from None
     except OSError as error:
+        if suffix.endswith(".zst") and error.errno is None:  # not the system's but the unpacker's
+            raise BadInput(Problem(f"not a whole zstd file: {error}", str(path))) from None
         raise _unreadable(path, error) from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked."""
+    if path.name.lower().endswith(".zst"):
+        import pyarrow
+
+        with pyarrow.input_stream(str(path), compression="zstd") as raw, io.BufferedReader(raw) as file:
+            yield file
+        return
+    with cast(BinaryIO, gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        yield file
 
 
 def _plain_text(file: BinaryIO, path: Path) -> Iterator[Part]:

@@ -107,6 +107,7 @@ def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
     source = _with_data(read_chain(path), changes.data)
     study = validate(source, Study)
     jobs: list[Job] = []
+    models: list[tuple[int, str, set[str]]] = []  # experiments: number, place, names of their recipes
     problems: list[Problem] = []
     for i, experiment in enumerate(study.experiments):
         place = source.place(f"experiments.{i}.recipe")
@@ -125,11 +126,14 @@ def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
             jobs += _job(merged, experiment, _places(source, i, experiment), problems)
         made = [job.recipe for job in jobs[before:]]
         problems += _follow_up_problems(source, i, experiment, made)
-        used = {short_name(recipe.model.activation.name) for recipe in made}
-        if made and used.isdisjoint(_meant(study.baseline)):
+        if made:
+            models.append((i, place, {recipe.name for recipe in made}))
+    recipes = [job.recipe for job in jobs]
+    for i, place, names in models:  # its baseline may be another experiment's
+        used = {short_name(recipe.model.activation.name) for recipe in recipes if recipe.name in names}
+        if used.isdisjoint(_meant(study.baseline)):
             message = f"no run of experiment {i + 1} has the baseline's activation, '{study.baseline}'"
             problems.append(Problem(message, place, f"experiments.{i}", _near(named_in(study.baseline), used)))
-    recipes = [job.recipe for job in jobs]
     problems += _comparison_problems(source, study, recipes)
     problems += _approximation_problems(source, study)
     problems += _claim_problems(source, study, recipes)
