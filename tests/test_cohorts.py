@@ -7,6 +7,7 @@ from pathlib import Path
 import fake_runs
 
 from actbench.analysis.cohorts import cohorts
+from actbench.report.page import StudyText, write_report
 
 
 def test_runs_of_one_setup_are_one_cohort_with_a_variant_an_activation(tmp_path: Path) -> None:
@@ -21,8 +22,69 @@ def test_runs_that_differ_in_more_are_not_paired(tmp_path: Path) -> None:
     slow = {"optimizer": {"lr": 1e-4, "activation": {"lr_multiplier": 1.0}}}
     runs = [fake_runs.pretrain(tmp_path, "gelu"), fake_runs.pretrain(tmp_path, "raf", recipe=slow)]
     first, second = cohorts(runs)
-    assert first.name.startswith("bert-nano #") and second.name.startswith("bert-nano #")
-    assert first.name != second.name
+    assert [first.name, second.name] == ["bert-nano (optimizer.lr=0.0001)", "bert-nano (optimizer.lr=0.001)"]
+
+
+def test_a_value_that_a_recipe_has_by_default_is_said_too(tmp_path: Path) -> None:
+    kinds = [{"sequences": 32, "length": 128}, {"sequences": 32, "length": 128, "accumulate": 2}]
+    runs = [fake_runs.pretrain(tmp_path, "gelu", recipe={"batch": batch}) for batch in kinds]
+    names = [f"bert-nano (batch.accumulate={n})" for n in (1, 2)]
+    assert [cohort.name for cohort in cohorts(runs)] == names
+
+
+def test_runs_of_another_length_are_told_by_the_key_that_each_has(tmp_path: Path) -> None:
+    budgets = [{"steps": 200}, {"tokens": 819_200}]
+    runs = [fake_runs.pretrain(tmp_path, "gelu", recipe={"budget": budget}) for budget in budgets]
+    assert [cohort.name for cohort in cohorts(runs)] == [
+        "bert-nano (budget.steps=200)",
+        "bert-nano (budget.tokens=819200)",
+    ]
+
+
+def test_a_value_that_is_none_is_said_where_nothing_else_is(tmp_path: Path) -> None:
+    clips = [{"lr": 1e-3, "clip_norm": clip} for clip in (None, 1.0)]
+    runs = [fake_runs.pretrain(tmp_path, "gelu", recipe={"optimizer": optimizer}) for optimizer in clips]
+    names = [f"bert-nano (optimizer.clip_norm={clip})" for clip in ("1", "null")]
+    assert [cohort.name for cohort in cohorts(runs)] == names
+
+
+def test_how_the_activation_learns_and_the_seed_tell_no_cohorts_apart(tmp_path: Path) -> None:
+    recipes = [{"optimizer": {"lr": lr, "activation": {"lr": lr / 2}}} for lr in (1e-3, 2e-3)]
+    runs = [fake_runs.pretrain(tmp_path, "raf", seed, recipe=one) for one in recipes for seed in (0, 1)]
+    names = [f"bert-nano (optimizer.lr={lr})" for lr in ("0.001", "0.002")]
+    assert [cohort.name for cohort in cohorts(runs)] == names
+
+
+def test_a_models_cohorts_have_one_name_whatever_was_done_with_it(tmp_path: Path) -> None:
+    slow, fast = (fake_runs.pretrain(tmp_path, "gelu", recipe={"optimizer": {"lr": lr}}) for lr in (1e-4, 1e-3))
+    tuned = [fake_runs.finetune(tmp_path, fast, settings={"train_size": n}) for n in (100, 300)]
+    assert [(cohort.name, cohort.task) for cohort in cohorts([slow, fast, *tuned])] == [
+        ("bert-nano (optimizer.lr=0.0001)", None),
+        ("bert-nano (optimizer.lr=0.001)", None),
+        ("bert-nano (optimizer.lr=0.001, train_size 100)", "sst2"),
+        ("bert-nano (optimizer.lr=0.001, train_size 300)", "sst2"),
+    ]
+
+
+def test_what_is_too_much_to_say_is_a_hash(tmp_path: Path) -> None:
+    parts = [[{"weight": w, "source": "files", "files": ["a.txt"]} for w in (1.0, last)] for last in (2.0, 3.0)]
+    long = [{"corpus": {"source": "mixture", "parts": each}} for each in parts]
+    many = [{}, {"batch": {"sequences": 8, "length": 64, "accumulate": 4}, "optimizer": {"lr": 1e-4}}]
+    for kinds in (long, many):
+        names = [cohort.name for cohort in cohorts([fake_runs.pretrain(tmp_path, "gelu", recipe=one) for one in kinds])]
+        assert len(set(names)) == 2 and all(name.startswith("bert-nano #") for name in names)
+
+
+def test_the_report_of_a_study_of_rates_says_the_rate(tmp_path: Path) -> None:
+    rates = [{"optimizer": {"lr": lr, "activation": {"lr_multiplier": None}}} for lr in (5e-4, 1e-3, 2e-3)]
+    axes = [(rate, name, seed) for rate in rates for name in ("gelu", "raf") for seed in (0, 1)]
+    runs = [fake_runs.pretrain(tmp_path / "runs", name, seed, recipe=rate) for rate, name, seed in axes]
+    write_report(tmp_path, StudyText("Rates", ""), runs, "gelu")
+    for page in ("report.html", "report.md"):
+        text = (tmp_path / page).read_text(encoding="utf-8")
+        assert all(f"bert-nano (optimizer.lr={rate})" in text for rate in ("0.0005", "0.001", "0.002"))
+        assert "bert-nano #" not in text
+    assert len(list((tmp_path / "figures").glob("bert-nano*-loss.svg"))) == 3
 
 
 def test_a_model_key_that_an_older_run_lacks_is_at_its_default(tmp_path: Path) -> None:
@@ -62,7 +124,9 @@ def test_hardware_is_compared_as_found_and_not_as_asked_for(tmp_path: Path) -> N
     runs = [fake_runs.pretrain(tmp_path, "gelu"), fake_runs.pretrain(tmp_path, "raf", recipe=asked)]
     assert len(cohorts(runs)) == 1
     runs[0].info["hardware"] = {**runs[0].info["hardware"], "precision": "bf16"}
-    assert len(cohorts(runs)) == 2
+    assert [cohort.name for cohort in cohorts(runs)] == [
+        f"bert-nano (hardware.precision={p})" for p in ("bf16", "fp32")
+    ]
 
 
 def test_where_the_same_text_lay_does_not_matter(tmp_path: Path) -> None:

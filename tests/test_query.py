@@ -110,6 +110,17 @@ def test_what_cannot_be_read_is_told_by_its_column(expression: str, column: int,
     assert said in str(caught.value)
 
 
+def test_all_that_is_compared_is_told_in_order_with_its_column() -> None:
+    compared = list(parse("a=x and not (b<'4' or c~y) or d=null and e>=2").comparisons())
+    assert [(one.key, one.column, one.needs_word()) for one in compared] == [
+        ("a", 1, True),
+        ("b", 14, True),
+        ("c", 23, False),
+        ("d", 31, False),
+        ("e", 42, False),
+    ]
+
+
 def test_many_conditions_side_by_side_are_not_deep() -> None:
     assert matches(" and ".join(["(loss<4)"] * 2000))
 

@@ -19,7 +19,8 @@ from actbench.report.loss_curves import averaged, picked
 from actbench.report.numbers import rough
 from actbench.report.palette import DARK, LIGHT, contrast, legible
 from actbench.report.provenance import facts_table, hashes_table, runs_table
-from actbench.report.words import statement
+from actbench.report.seeds_table import seeds_table
+from actbench.report.words import SEEDS_TOLD, statement, verdicts
 from actbench.store import Run
 
 NOISE = (0.01, -0.012, 0.008, -0.009, 0.011, -0.007)
@@ -124,6 +125,31 @@ def test_the_claim_is_told_in_exact_terms(tmp_path: Path) -> None:
 def test_too_few_seeds_are_told_with_how_many_it_takes(tmp_path: Path) -> None:
     (reason,) = claim_text(Claim(text="t", activation="raf"), compare(pairs(tmp_path, 3), "gelu")).reasons
     assert "over 3 seeds; it takes 6 to conclude" in reason
+
+
+def unclear(root: Path, *losses: float) -> list[str]:
+    """The findings on RAF with these losses, a seed each, beside a GELU at 5.0 throughout."""
+    runs = [fake_runs.pretrain(root, "gelu", seed, loss=5.0) for seed in range(len(losses))]
+    runs += [fake_runs.pretrain(root, "raf", seed, loss=loss) for seed, loss in enumerate(losses)]
+    return [sentence for verdict in verdicts(compare(runs, "gelu")) for sentence in verdict.sentences]
+
+
+def test_the_seeds_that_would_show_it_are_said_to_be_before_correction(tmp_path: Path) -> None:
+    (sentence,) = unclear(tmp_path, 4.9, 5.0, 5.05)
+    assert "no difference to gelu is shown for raf (" in sentence
+    assert sentence.endswith(f" seeds){SEEDS_TOLD}.") and "before correction for many comparisons" in SEEDS_TOLD
+
+
+def test_two_pairs_are_no_ground_to_count_seeds_by(tmp_path: Path) -> None:
+    assert unclear(tmp_path, 4.9, 5.05) == ["Pre-training: no difference to gelu is shown for raf."]
+
+
+def test_the_table_of_seeds_counts_none_by_two_pairs(tmp_path: Path) -> None:
+    (row,) = seeds_table(compare(pairs(tmp_path, 2), "gelu").pretraining, 0.01, 0.8).rows
+    assert row.values["seeds_needed"] is None and row.cells[-1] == "–"
+    table = seeds_table(compare(pairs(tmp_path / "more", 3), "gelu").pretraining, 0.01, 0.8)
+    assert table.rows[0].values["seeds_needed"]["seeds"] >= 6
+    assert "number of seeds are for the paired t-test at 5 %, before correction" in table.notes[0]
 
 
 def test_a_run_is_told_by_what_it_changes_in_the_baselines(tmp_path: Path) -> None:

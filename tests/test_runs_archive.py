@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_runs import finetune, pretrain
+from fake_runs import finetune, pretrain, transfer
 
 from actbench.errors import BadInput, RunFailed
 from actbench.store import Run
@@ -132,8 +132,53 @@ def test_checkpoints_travel_where_asked_for(run: Run, tmp_path: Path) -> None:
 
 def test_a_fine_tuned_runs_absent_parent_is_told(actbench: Command, run: Run) -> None:
     child = finetune(run.folder.parent, run)
-    assert f"note: {child.id} was fine-tuned" in actbench("runs", "export", child.id, "-o", "a.tar", check=0).stderr
+    told = actbench("runs", "export", child.id, "-o", "a.tar", check=0).stderr
+    assert f"note: {child.id} was made from a run that is not in the archive (--with-parents takes it too)" in told
     assert "note" not in actbench("runs", "export", child.folder, run.folder, "-o", "a.tar", check=0).stderr
+
+
+def exported(actbench: Command, *options: object) -> list[str]:
+    """The runs in the archive that the options make, by `--json`."""
+    return list(json.loads(actbench("runs", "export", *options, "-o", "a.tar", "--json", check=0).stdout)["runs"])
+
+
+def test_runs_are_taken_by_name_by_what_matches_or_both(actbench: Command, run: Run) -> None:
+    raf, relu = make(run.folder.parent, "raf"), make(run.folder.parent, "relu")
+    assert exported(actbench, "--where", "activation=raf or activation=relu") == sorted([raf.id, relu.id])
+    assert exported(actbench, run.id, "--where", "activation=raf") == sorted([raf.id, run.id])
+    assert exported(actbench, raf.id, "--where", "activation=raf") == [raf.id]
+
+
+def test_parents_come_along_where_asked_for(actbench: Command, run: Run, tmp_path: Path) -> None:
+    """Of an evaluation, the fine-tuned model and the pre-trained one; beside a run elsewhere, what lies there."""
+    make(run.folder.parent, "raf")
+    child = finetune(run.folder.parent, run)
+    grandchild = transfer(run.folder.parent, child, 0.5)
+    family = sorted([run.id, child.id, grandchild.id])
+    assert exported(actbench, "--where", "kind=evaluate") == [grandchild.id]
+    assert exported(actbench, "--where", "kind=evaluate", "--with-parents") == family
+    run.folder.parent.rename(tmp_path / "elsewhere")
+    assert exported(actbench, f"elsewhere/{grandchild.id}", "--with-parents") == family
+    shutil.rmtree(tmp_path / "elsewhere" / run.id)
+    done = actbench("runs", "export", f"elsewhere/{child.id}", "--with-parents", "-o", "a.tar", check=0)
+    assert done.stderr.startswith(f"note: {child.id} was made from a run that is not in the archive\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "which runs? (give names, or --where with an expression)"),
+        (("--where", "activation=relu"), "--where activation=relu: no run in runs/ matches"),
+        (("{run}", "--where", "activation=relu"), "no run in runs/ matches"),
+        (("--where", "activatoin=raf"), "did you mean 'activation'?"),
+        (("--with-parents",), "which runs?"),
+    ],
+)
+def test_an_export_of_nothing_is_refused(
+    actbench: Command, run: Run, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    done = actbench("runs", "export", *(word.format(run=run.id) for word in options), "-o", "a.tar", check=2)
+    assert said in done.stderr and not (tmp_path / "a.tar").exists()
 
 
 def test_what_cannot_be_exported_leaves_no_archive(run: Run, tmp_path: Path) -> None:

@@ -76,6 +76,55 @@ def test_a_key_that_no_run_has_is_told_with_the_nearest(runs: Path) -> None:
         ordered(found(runs), "los")
 
 
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("val_loss<abc", "--where, column 1: 'val_loss' holds numbers, and 'abc' is none (as in val_loss<4, without"),
+        ("kind=pretrain and (seed=one)", "--where, column 20: 'seed' holds numbers, and 'one' is none"),
+        (
+            "not optimizer.lr!='1e-3'",
+            "--where, column 5: 'optimizer.lr' holds numbers, and '1e-3' is none (as in optim",
+        ),
+    ],
+)
+def test_a_word_where_all_have_numbers_is_told(runs: Path, expression: str, said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        matching(found(runs), expression)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "expression", ["loss~abc", "loss=null", "kind<pretrain", "kind=1", "created>2026 and kind=abc"]
+)
+def test_a_word_where_some_have_words_is_no_mistake(runs: Path, expression: str) -> None:
+    matching(found(runs), expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "hint"),
+    [
+        ("kind=pretrian", " (did you mean 'pretrain'?)"),
+        ("seed=0 and activation=RAF", " (did you mean 'raf'?)"),
+        ("kind=pretrain and task=cloa", " (did you mean 'cola'?)"),
+        ("status=finished and kind=zebra", ""),
+        ("kind!=pretrain and task=null", ""),
+        ("activation=raf and kind=finetune", ""),
+    ],
+)
+def test_a_word_that_no_run_has_is_told_with_the_nearest(
+    actbench: Command, runs: Path, expression: str, hint: str
+) -> None:
+    done = actbench("runs", "list", "--runs", runs, "--where", expression, check=0)
+    assert done.stdout == f"none of 5 runs matches{hint}\n"
+
+
+@pytest.mark.parametrize("command", [["list"], ["rm", "--where", "kind=pretrain"], ["show", "x"]])
+def test_a_folder_that_was_named_must_be_there(actbench: Command, command: list[str]) -> None:
+    done = actbench("runs", *command, "--runs", "nowhere", check=2)
+    assert done.stderr == "error: --runs nowhere: no such folder (give the folder that holds the runs)\n"
+    assert not done.stdout
+
+
 def test_runs_without_a_value_come_last_in_either_direction(runs: Path) -> None:
     up, down = (names(ordered(found(runs), "val_loss", descending=d))[:2] for d in (False, True))
     assert up == [("raf", None), ("gelu", None)] and down == up[::-1]
@@ -217,6 +266,7 @@ def test_a_hidden_folder_is_no_run(runs: Path, tmp_path: Path) -> None:
 def test_ten_thousand_runs_are_listed_within_a_second(tmp_path: Path) -> None:
     """Of the processor, the best of a few, with the interpreter's start; or 2.5 empty lists where those take long."""
     many_runs(tmp_path / "runs", 10_000)
+    (tmp_path / "empty").mkdir()
     where = ["--where", "activation=raf and val_loss<4.5 and optimizer.lr<0.0015", "--sort", "val_loss"]
     assert len(listed(tmp_path)[1]) == 10_002
     for arguments, lines in (([], 10_002), (where, 418)):

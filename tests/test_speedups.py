@@ -12,8 +12,9 @@ import fake_runs
 import numpy as np
 import pytest
 
-from actbench.analysis.speedups import Curve, Speedup, smoothed, speedups
+from actbench.analysis.speedups import Arrival, Curve, Speedup, smoothed, speedups
 from actbench.errors import BadInput
+from actbench.report.speedup_table import speedup_table
 from actbench.store import Run
 
 STEPS, RATE = 2000, 100.0  # tokens a step
@@ -34,12 +35,16 @@ def run_with(
     pace: float = 1.0,
     flops: float = 10.0,
     kind: str = "validation",
+    first: int = 20,
 ) -> Run:
-    """A finished run with the loss as a function of tokens, `pace` seconds a step and `flops` a token."""
+    """A finished run with the loss as a function of tokens, `pace` seconds a step and `flops` a token.
+
+    It is logged every 20 steps from the step `first` on.
+    """
     run = fake_runs.pretrain(root, activation, seed, name="gpt-nano")
     rows = [
         {"step": step, "kind": kind, "tokens": step * RATE, "seconds": pace * step, "loss": loss(step * RATE)}
-        for step in range(20, STEPS + 1, 20)
+        for step in range(first, STEPS + 1, 20)
     ]
     (run.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     info = json.loads((run.folder / "run.json").read_text())
@@ -99,11 +104,71 @@ def test_a_run_that_never_arrives_has_no_speed_up(tmp_path: Path) -> None:
 
 def test_a_dip_is_no_arrival() -> None:
     curve = Curve(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([5.0, 3.0, 4.0, 3.0, 2.0]))
-    assert curve.arrival(3.5) == 3.5
-    assert curve.arrival(2.0) == 5.0
+    assert curve.arrival(3.5) == Arrival(3.5)
+    assert curve.arrival(2.0) == Arrival(5.0)
     assert curve.arrival(1.9) is None
-    assert curve.arrival(9.0) == 1.0
-    assert curve.at(2.5) == 3.5
+
+
+def test_nothing_is_known_of_what_was_not_logged() -> None:
+    curve = Curve(np.array([2.0, 3.0, 4.0]), np.array([4.0, 3.0, 2.0]))
+    assert [curve.at(spent) for spent in (1.9, 2.0, 2.5, 4.0, 4.1)] == [None, 4.0, 3.5, 2.0, None]
+    assert curve.arrival(4.0) == curve.arrival(9.0) == Arrival(2.0, exact=False)
+
+
+def test_a_loss_that_came_later_is_none_at_equal_cost(tmp_path: Path) -> None:
+    """A slower variant: one seed has its one loss at its end, after the baseline had ended; the others have all."""
+    runs = [run_with(tmp_path, "gelu", seed, power_law) for seed in range(3)]
+    runs.append(run_with(tmp_path, "raf", 0, power_law, pace=2.0, first=STEPS))
+    runs += [run_with(tmp_path, "raf", s, lambda t: power_law(t) + 0.01, pace=2.0) for s in (1, 2)]
+    found = speedups(runs, "gelu")
+    seconds = by_cost(found)["seconds"]
+    assert (seconds.seeds, seconds.too_early, seconds.difference.n) == (3, 1, 2)
+    late = power_law(STEPS * RATE / 2) + 0.01 - power_law(STEPS * RATE)
+    assert seconds.difference.mean == pytest.approx(late, abs=1e-5), "of the two others alone"
+    table = speedup_table(found)
+    row = next(row for row in table.rows if row.values["spent"] == "seconds")
+    assert row.cells[4].endswith("(no loss so early in 1 of 3 pairs, equal differences: no interval)")
+    assert row.values["pairs"] == 3 and row.values["loss_difference"]["pairs"] == 2
+    assert any(note.startswith("No loss so early") for note in table.notes)
+    tokens = by_cost(found)["tokens"]
+    assert tokens.too_early == 0 and "no loss so early" not in table.rows[0].cells[4]
+
+
+def test_no_pair_has_a_loss_so_early(tmp_path: Path) -> None:
+    runs = [run_with(tmp_path, "gelu", 0, power_law), run_with(tmp_path, "raf", 0, power_law, pace=2.0, first=STEPS)]
+    row = next(row for row in speedup_table(speedups(runs, "gelu")).rows if row.values["spent"] == "seconds")
+    assert row.cells[4] == "– (no loss so early in 1 of 1 pair)"
+    assert row.values["loss_difference"] == {"mean": None, "interval_95": None, "pairs": 0}
+
+
+def test_a_first_loss_already_as_low_bounds_the_speed_up(tmp_path: Path) -> None:
+    """One of three seeds logs first at the half of its steps, and is below by then."""
+    runs = [run_with(tmp_path, "gelu", seed, power_law) for seed in range(3)]
+    runs.append(run_with(tmp_path, "raf", 0, lambda t: power_law(4 * t), first=STEPS // 2))
+    runs += [run_with(tmp_path, "raf", seed, lambda t: power_law(4 * t)) for seed in (1, 2)]
+    found = speedups(runs, "gelu")
+    one = by_cost(found)["tokens"]
+    assert (one.arrived, one.ratio, one.interval, one.at_most) == (3, None, None, None)
+    assert one.at_least == pytest.approx((2 * 4 * 4) ** (1 / 3), rel=1e-3), "as if it had come there just then"
+    table = speedup_table(found)
+    row = table.rows[0]
+    assert row.cells[-1] == f"at least {one.at_least:.3f}" and row.cells[-2] == "3 of 3"
+    assert row.values["speedup"]["at_least"] == one.at_least and row.values["speedup"]["ratio"] is None
+    assert row.values["spent_on_arrival"]["0"] is None
+    assert row.values["spent_on_arrival_at_most"] == {"0": STEPS * RATE / 2, "1": None, "2": None}
+    assert any(note.startswith("At least") for note in table.notes)
+
+
+def test_runs_bounded_from_either_side_bound_nothing_together(tmp_path: Path) -> None:
+    runs = [run_with(tmp_path, "gelu", seed, power_law) for seed in range(2)]
+    runs.append(run_with(tmp_path, "raf", 0, lambda t: power_law(4 * t), first=STEPS // 2))
+    runs.append(run_with(tmp_path, "raf", 1, lambda t: power_law(t) + 0.01))
+    found = speedups(runs, "gelu")
+    one = by_cost(found)["tokens"]
+    assert (one.ratio, one.at_most, one.at_least) == (None, None, None)
+    table = speedup_table(found)
+    assert table.rows[0].cells[-1] == "unbounded" and table.rows[0].cells[-2] == "1 of 2"
+    assert [note.partition(":")[0] for note in table.notes[2:]] == ["Unbounded"]
 
 
 def test_a_training_loss_is_smoothed_without_a_shift() -> None:
@@ -161,6 +226,7 @@ def test_the_command_writes_figure_table_and_json(actbench, tmp_path: Path) -> N
     assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG" and facts["output"] == ["s.png"]
     with (tmp_path / "s.csv").open() as file:
         written = {(row["activation"], row["spent"]): row for row in csv.DictReader(file)}
+    assert {"speedup.at_most", "speedup.at_least", "loss_difference.pairs"} <= written["raf", "tokens"].keys()
     assert float(written["raf", "tokens"]["speedup.ratio"]) == rows["raf", "tokens"]["speedup"]["ratio"]
     refused = actbench("compare", "--baseline", "rafs", check=2)
     assert "did you mean 'raf'?" in refused.stderr

@@ -223,6 +223,8 @@ def test_follow_ups_with_runs_in_common_do_each_once(study, tmp_path):
             (run.folder / "manifest.json").unlink()
     tasks = graph.next_tasks(graph.nodes[0], retry=False)
     assert [len(task.run_ids) for task in tasks] == [1, 1] and tasks[0].run_ids != tasks[1].run_ids
+    trained = graph.nodes[0].run.id
+    assert [task.title for task in tasks] == [f"finetune probes seeds={seeds} {trained}" for seeds in ("0", "0,1")]
 
 
 def test_what_a_dead_job_had_not_begun_is_not_called_failed(study, tmp_path):

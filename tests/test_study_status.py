@@ -142,6 +142,33 @@ def output(capsys, command, *arguments, **options):
     return capsys.readouterr().out
 
 
+def test_runs_whose_names_are_alike_are_told_by_what_differs(study_file, tiny_recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(speed, "measured_peak", lambda precision, device: Peak(1e9, 512))
+    tiny_recipe("bert", optimizer={"lr": 1e-3})
+    norms = [{"name": "poly_norm"}, {"name": "poly_norm", "order": 2}, {"name": "gelu"}]
+    rates = {"model.activation.name": ["poly_norm"], "seed": [1], "optimizer.lr": [5e-4, 1e-3]}
+    slow = {"model.activation.name": ["poly_norm"], "optimizer.activation.lr": [1e-4]}
+    axes = ({"model.activation": norms}, rates, slow)
+    probes = [{**PROBES, "settings": {"train_size": n, "epochs": 1}} for n in (20, 40)]
+    follow_ups = [[], probes, []]
+    path = study_file(
+        experiments=[
+            {"recipe": "bert.yaml", "axes": one, "follow_ups": after}
+            for one, after in zip(axes, follow_ups, strict=True)
+        ],
+        baseline="poly_norm",
+    )
+    lines = status(planned(path))
+    tuned = ["  finetune probes train=20", "  finetune probes train=40"]
+    assert [line.title if line.is_follow_up else line.label for line in lines] == [
+        "", "order=2", "", "lr=0.0005", *tuned, "lr=0.001", *tuned, "activation.lr=0.0001"
+    ]  # fmt: skip
+    for command, arguments in ((study_plan.plan, (1,)), (study_status.status, (False,))):
+        shown = output(capsys, command, path, *arguments, tmp_path / "runs")
+        assert f"{lines[1].title} order=2  " in shown and f"{lines[3].title} lr=0.0005  " in shown
+        assert max(map(len, shown.partition("\n\n")[0].splitlines())) <= 100
+
+
 def test_watching_ends_when_all_is_finished(path, tmp_path, monkeypatch, capsys):
     graph = planned(path)
     naps: list[float] = []

@@ -8,12 +8,13 @@ chosen.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from actbench.analysis.grids import Choice, choose
-from actbench.analysis.labels import label, labels
+from actbench.analysis.labels import LONG, label, labels
 from actbench.config import FinetuneSettings, SquadSettings
 from actbench.config.grid import ACTIVATION_LR
 from actbench.config.placement import named_in, short_name
@@ -27,6 +28,7 @@ Place = tuple[str, str | None, str | None, bool]  # a cohort's name, task and te
 TUNE = "tune"  # the setting that labels name
 OWN_SETTINGS = (ACTIVATION_LR, "keep_weights", TUNE)  # of fine-tuning, that a cohort's runs need not share
 ALL = "all"
+MOST_KEYS = 3  # of a recipe, that a name says
 
 ANALYSIS = "analyze"  # the kind of a run that holds findings on a model, and no result to compare
 
@@ -245,24 +247,83 @@ def data_hash(run: Run) -> str | None:
 def _told_apart(
     setups: Sequence[tuple[str, tuple[str, ...]]], firsts: Sequence[Run], places: Sequence[Place]
 ) -> list[str]:
-    """A name for each setup. Where several would share one, their fine-tuning tells them apart, or else a hash."""
+    """A name for each setup. Where several would share one, their recipes and their fine-tuning tell them apart.
+
+    A hash does where these do not.
+    """
     named = []
-    for (_, chosen), first, place in zip(setups, firsts, places, strict=True):
+    words = _differing_recipes(firsts, places)
+    for (_, chosen), first, place, of_recipe in zip(setups, firsts, places, words, strict=True):
         sharing = [other for other, where in zip(firsts, places, strict=True) if where == place]
-        named.append((place[0] + _differing_settings(first, sharing, chosen), *place[1:]))
+        said = [*of_recipe, *_differing_settings(first, sharing, chosen)]
+        named.append((f"{place[0]} ({', '.join(said)})" if said else place[0], *place[1:]))
     return [
         place[0] if named.count(place) == 1 else f"{place[0]} #{shared[:4]}"
         for (shared, _), place in zip(setups, named, strict=True)
     ]
 
 
-def _differing_settings(run: Run, sharing: Sequence[Run], chosen: Sequence[str]) -> str:
-    """ " (protocol official, train_size 100)", where those sharing a name differ in that."""
+def _differing_recipes(firsts: Sequence[Run], places: Sequence[Place]) -> list[list[str]]:
+    """For each run ["optimizer.lr=0.001"]: its values of the recipe keys in which those of its name differ.
+
+    The hardware, as it was found, counts among those of one place alone: a model may be fine-tuned on another machine
+    than it was trained on.
+    """
+    shared = [setup(first) for first in firsts]
+    recipes = [flat(one["recipe"]) for one in shared]
+    found = [flat({"hardware": one["hardware"]}) for one in shared]
+    values = [{**_all_values(run), **hardware} for run, hardware in zip(firsts, found, strict=True)]
+    words = []
+    for own, place in zip(values, places, strict=True):
+        of_name = [i for i, other in enumerate(places) if other[0] == place[0]]
+        of_place = [i for i in of_name if places[i] == place]
+        keys = [*_differing([recipes[i] for i in of_name]), *_differing([found[i] for i in of_place])]
+        short = all(_is_short(values[i].get(key)) for key in keys for i in of_name)
+        words.append(_key_words(own, keys) if short and len(keys) <= MOST_KEYS else [])
+    return words
+
+
+def _all_values(run: Run) -> dict[str, Any]:
+    """A recorded recipe's values by dotted key, also those that stand by default."""
+    recorded = read_recorded(run.info["recipe"], str(run.folder / "run.json"))
+    return flat(recorded.model_dump(mode="json"))
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by dotted key; lists stay whole."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        nested = isinstance(value, Mapping) and value
+        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
+def _differing(each: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys of which some have another value than others, or none."""
+    keys = dict.fromkeys(key for one in each for key in one)
+    return [key for key in keys if len({json.dumps(one[key]) if key in one else "" for one in each}) > 1]
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, str) or len(json.dumps(value)) <= LONG
+
+
+def _key_words(values: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """ "key=value" for each key; those without a value count only where there is no other."""
+    with_value = [key for key in keys if values.get(key) is not None]
+    return [f"{key}={_spelled(values.get(key))}" for key in with_value or keys]
+
+
+def _spelled(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+
+
+def _differing_settings(run: Run, sharing: Sequence[Run], chosen: Sequence[str]) -> list[str]:
+    """["protocol official", "train_size 100"], where those sharing a name differ in that."""
     each = [finetune_settings(other) for other in sharing]
     own, left = finetune_settings(run), {*OWN_SETTINGS, *chosen}
     differing = [key for key in own if key not in left and len({repr(one.get(key)) for one in each}) > 1]
-    said = [f"{key} {ALL if key == 'train_size' and own[key] is None else own[key]}" for key in differing]
-    return f" ({', '.join(said)})" if said else ""
+    return [f"{key} {ALL if key == 'train_size' and own[key] is None else own[key]}" for key in differing]
 
 
 def _name(runs: list[Run]) -> str:

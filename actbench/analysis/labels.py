@@ -11,7 +11,7 @@ from actbench.config.activation import ActivationOptimizer, ActivationSpec, Sele
 from actbench.config.grid import ACTIVATION_LR
 from actbench.config.placement import POOLER, POOLER_DEFAULT, placement, short_name, spelled
 from actbench.config.resolve import read_recorded_model
-from actbench.config.schema import GptSection
+from actbench.config.schema import BertSection, GptSection
 from actbench.config.tuning import FULL
 from actbench.store import Run, identity_hash
 
@@ -36,14 +36,8 @@ def labels(runs: Sequence[Run], chosen: Collection[str] = ()) -> list[str]:
     return [name if len(meanings[name]) == 1 else whole for name, whole in zip(short, full, strict=True)]
 
 
-def _label(run: Run, extras: list[str]) -> str:
-    name = short_name(run.activation)
-    return f"{name} ({', '.join(extras)})" if extras else name
-
-
-def _treatment(run: Run) -> list[str]:
-    """The activation's options, what other layers hold, a pooler that is not BERT's own, long options' hash, a mode."""
-    model = read_recorded_model(run.info["recipe"]["model"], str(run.folder / "run.json"))
+def treatment(model: BertSection | GptSection) -> list[str]:
+    """The activation's options, what other layers hold, a pooler that is not BERT's own, and long options' hash."""
     placed = placement(model)
     alike: dict[str, list[str]] = {}
     for slot, spec in placed.items():
@@ -57,8 +51,19 @@ def _treatment(run: Run) -> list[str]:
     long = {slot: found for slot, spec in placed.items() if (found := _options(spec, long=True))}
     numbers = [f"numbers #{identity_hash(long)[:4]}"] if long else []
     options = [f"{key}={value}" for key, value in _options(model.activation, long=False).items()]
+    return [*options, *others, *numbers]
+
+
+def _label(run: Run, extras: list[str]) -> str:
+    name = short_name(run.activation)
+    return f"{name} ({', '.join(extras)})" if extras else name
+
+
+def _treatment(run: Run) -> list[str]:
+    """What is not the default in the model's activations, and a mode of fine-tuning."""
+    model = read_recorded_model(run.info["recipe"]["model"], str(run.folder / "run.json"))
     mode = run.info.get("finetune", {}).get("tune", FULL)
-    return [*options, *others, *numbers, *([] if mode == FULL else [f"tune={mode}"])]
+    return [*treatment(model), *([] if mode == FULL else [f"tune={mode}"])]
 
 
 def _words(spec: ActivationSpec) -> str:

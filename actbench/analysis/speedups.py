@@ -2,14 +2,15 @@
 
 A run's curve is its smoothed loss against what was spent. It arrives at a loss where it falls to it for good: from
 there on to its end it stays at or below. A speed-up is what the baseline spent in all over what the variant had spent
-on arrival; over seeds it is the geometric mean, its interval that of the paired differences of logarithms.
+on arrival; over seeds it is the geometric mean, its interval that of the paired differences of logarithms. Of what came
+before the first logged loss nothing is known, and nothing is made up.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,36 +30,48 @@ SMOOTHED = 1 / 20  # the share of its rows that a training loss is averaged over
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """What was spent when a run fell to a loss; where not `exact` the most: it was there at its first logged one."""
+
+    spent: float
+    exact: bool = True
+
+
+@dataclass(frozen=True)
 class Curve:
     """A run's smoothed loss at what it had spent; both (N,), N at least 1."""
 
     spent: Array
     loss: Array
 
-    def at(self, spent: float) -> float:
-        """The loss there, between neighbours on a line."""
+    def at(self, spent: float) -> float | None:
+        """The loss there, between neighbours on a line; None before the first one and after the last."""
+        if not self.spent[0] <= spent <= self.spent[-1]:
+            return None
         return float(np.interp(spent, self.spent, self.loss))
 
-    def arrival(self, loss: float) -> float | None:
-        """What was spent when it fell to `loss` for good; None where it ends above it."""
+    def arrival(self, loss: float) -> Arrival | None:
+        """Where it fell to `loss` for good; None where it ends above it."""
         above = np.flatnonzero(self.loss > loss)
         if not len(above):
-            return float(self.spent[0])
+            return Arrival(float(self.spent[0]), exact=False)
         last = int(above[-1])
         if last == len(self.loss) - 1:
             return None
         high, low = self.loss[last], self.loss[last + 1]
         share = (high - loss) / (high - low)
-        return float(self.spent[last] + share * (self.spent[last + 1] - self.spent[last]))
+        return Arrival(float(self.spent[last] + share * (self.spent[last + 1] - self.spent[last])))
 
 
 @dataclass(frozen=True)
 class Speedup:
     """A variant beside its baseline, by one kind of spending, over the seeds that both have.
 
-    `difference` is that of the losses at the most that both runs of a pair spent. `ratio` is the speed-up, None where
-    `arrived` is less than `seeds`: what did not arrive has none. `at_most` is then the largest that the others leave
-    possible: had they arrived right after their end. `arrivals` are by seed; None where a run did not.
+    `difference` is that of the losses at the most that both runs of a pair spent; a pair of which one had logged no
+    loss so early has no part in it. `arrivals` are by seed; None where a run did not arrive. `ratio` is the speed-up,
+    where every arrival is known exactly. `at_most` stands where some never arrived: the largest ratio that the others
+    leave possible, had those arrived right after their end. `at_least` stands where some were there when their loss
+    was first logged: the ratio had they come there just then. Where both happened there is neither.
     """
 
     cohort: Cohort
@@ -66,11 +79,12 @@ class Speedup:
     baseline: Variant
     spent: Spent
     difference: Difference
-    arrivals: Mapping[int, float | None]
+    arrivals: Mapping[int, Arrival | None]
     ratio: float | None = None
     interval: tuple[float, float] | None = None  # the t-interval, 95 %
     bootstrap: tuple[float, float] | None = None  # the studentised one, from 6 pairs on
     at_most: float | None = None
+    at_least: float | None = None
     caution: str = ""
 
     @property
@@ -82,6 +96,11 @@ class Speedup:
     def arrived(self) -> int:
         """Of them, those in which the variant came down to the baseline's final loss."""
         return sum(arrival is not None for arrival in self.arrivals.values())
+
+    @property
+    def too_early(self) -> int:
+        """Of them, those that `difference` leaves out: one run had logged no loss yet at equal cost."""
+        return self.seeds - self.difference.n
 
 
 def speedups(runs: Sequence[Run], baseline: str, kind: Kind = "validation") -> list[Speedup]:
@@ -146,21 +165,31 @@ def _speedup(
 ) -> Speedup:
     ours = {seed: curves[spent] for seed, curves in sorted(of_variant.items())}
     theirs = {seed: of_baseline[seed][spent] for seed in ours}
-    both = {seed: min(ours[seed].spent[-1], theirs[seed].spent[-1]) for seed in ours}
-    difference = paired_difference(
-        {seed: curve.at(both[seed]) for seed, curve in ours.items()},
-        {seed: curve.at(both[seed]) for seed, curve in theirs.items()},
-    )
     arrivals = {seed: ours[seed].arrival(float(theirs[seed].loss[-1])) for seed in ours}
+    one = Speedup(cohort, variant, baseline, spent, _at_equal_cost(ours, theirs), arrivals)
     logs = paired_difference(
         {seed: math.log(theirs[seed].spent[-1]) for seed in theirs},
-        {seed: math.log(arrivals[seed] or ours[seed].spent[-1]) for seed in ours},
+        {seed: math.log(ours[seed].spent[-1] if found is None else found.spent) for seed, found in arrivals.items()},
     )
     ratio = math.exp(logs.mean or 0.0)
-    if None in arrivals.values():
-        return Speedup(cohort, variant, baseline, spent, difference, arrivals, at_most=ratio)
-    intervals = (_exp(logs.interval), _exp(logs.bootstrap))
-    return Speedup(cohort, variant, baseline, spent, difference, arrivals, ratio, *intervals, caution=logs.caution)
+    never = one.arrived < one.seeds
+    already = any(found is not None and not found.exact for found in arrivals.values())
+    if never and already:
+        return one
+    if never or already:
+        return replace(one, at_most=ratio) if never else replace(one, at_least=ratio)
+    interval, bootstrap = _exp(logs.interval), _exp(logs.bootstrap)
+    return replace(one, ratio=ratio, interval=interval, bootstrap=bootstrap, caution=logs.caution)
+
+
+def _at_equal_cost(ours: Mapping[int, Curve], theirs: Mapping[int, Curve]) -> Difference:
+    """The difference of losses at the most that both of a pair spent, of the pairs that had one logged so early."""
+    both = {seed: min(ours[seed].spent[-1], theirs[seed].spent[-1]) for seed in ours}
+    found = {seed: (ours[seed].at(spent), theirs[seed].at(spent)) for seed, spent in both.items()}
+    known = {seed: (our, their) for seed, (our, their) in found.items() if our is not None and their is not None}
+    return paired_difference(
+        {seed: our for seed, (our, _) in known.items()}, {seed: their for seed, (_, their) in known.items()}
+    )
 
 
 def _exp(interval: tuple[float, float] | None) -> tuple[float, float] | None:

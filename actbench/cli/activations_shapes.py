@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
+from actbench.cli.common import RUNS, JsonOption, LookInOption, WhereOption, print_json, say
 from actbench.cli.model_curves import Chosen, CoefficientsOption, PretrainedOption, RunsArgument, SlotOption
 
 WIDE = 140  # characters of the table, where it goes to no terminal
@@ -23,7 +23,7 @@ def shapes(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a .csv, .md or .tex file instead.")
     ] = None,
-    runs: RunsOption = RUNS,
+    runs: LookInOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """How monotone learned activations are, how far from GELU, ReLU and SiLU, and from where they began.

@@ -14,7 +14,22 @@ if TYPE_CHECKING:
     from actbench.store import Run
     from actbench.study import Changes
 
+
+def _there(context: typer.Context, parameter: typer.CallbackParam, folder: Path) -> Path:
+    """The folder. Raises BadInput when it was named on the command line and is none."""
+    source = context.get_parameter_source(str(parameter.name))
+    if source is not None and source.name == "COMMANDLINE" and not folder.is_dir():
+        from actbench.errors import BadInput, Problem
+
+        raise BadInput(Problem("no such folder", f"--runs {folder}", hint="give the folder that holds the runs"))
+    return folder
+
+
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="ACTBENCH_RUNS", help="Folder that holds the runs.")]
+# Of commands that only look: a folder that was named must be there.
+LookInOption = Annotated[
+    Path, typer.Option("--runs", envvar="ACTBENCH_RUNS", help="Folder that holds the runs.", callback=_there)
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key, as in optimizer.lr=1e-3.")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from actbench.cli.analysis_output import TableOption, show, table_writer
-from actbench.cli.common import RUNS, JsonOption, RunsOption
+from actbench.cli.common import RUNS, JsonOption, LookInOption
 
 
 def compare(
@@ -19,7 +19,7 @@ def compare(
     ] = "validation",
     output: Annotated[Path, typer.Option("-o", "--output", help="An .svg, .png or .pdf file.")] = Path("speedups.svg"),
     table: TableOption = None,
-    runs: RunsOption = RUNS,
+    runs: LookInOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """Speed-ups beside a baseline: the loss at equal tokens, seconds and FLOPs, and what it takes to reach its loss.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from actbench.cli import plot_activations
-from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json, say
+from actbench.cli.common import RUNS, JsonOption, LookInOption, print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="Draw finished runs.")
 app.command()(plot_activations.activations)
@@ -20,7 +20,7 @@ RunArgument = Annotated[list[str], typer.Argument(help="Runs: folders, names, or
 def curves(
     run: RunArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="An .svg, .png or .pdf file.")] = Path("curves.svg"),
-    runs: RunsOption = RUNS,
+    runs: LookInOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """Training and validation loss against tokens and against seconds.

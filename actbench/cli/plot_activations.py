@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
+from actbench.cli.common import RUNS, JsonOption, LookInOption, WhereOption, print_json, say
 from actbench.cli.model_curves import Chosen, CoefficientsOption, PretrainedOption, RunsArgument, SlotOption
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def activations(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="An .svg, .png or .pdf file; of --form training also a .gif.")
     ] = Path("activations.svg"),
-    runs: RunsOption = RUNS,
+    runs: LookInOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """The learned activations, a panel a layer: learned curve, initial curve dotted, inputs beneath.

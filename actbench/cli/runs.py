@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actbench.cli import runs_archive, runs_compare, runs_import_hf, runs_remove, runs_test
-from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say, tell_left_out
+from actbench.cli.common import RUNS, JsonOption, LookInOption, WhereOption, print_json, say, tell_left_out
 
 if TYPE_CHECKING:
     from actbench.store import Run
+    from actbench.store.index import Record
 
 app = typer.Typer(no_args_is_help=True, help="What has been trained.")
 
@@ -28,7 +31,7 @@ def list_(
     columns: Annotated[
         str | None, typer.Option(help="Comma-separated: columns, keys of the recipe or results.")
     ] = None,
-    runs: RunsOption = RUNS,
+    runs: LookInOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """List runs with their results: all, or those that match.
@@ -53,7 +56,7 @@ def list_(
     from actbench.cli.show import print_rows, readable
 
     if not kept:
-        print(f"no runs in {runs}/" if not found else f"none of {len(found)} runs matches")
+        print(_none(found, where, runs))
         return
     print_rows(chosen, [[readable(key, record.value(key)) for key in chosen] for record in kept])
 
@@ -62,7 +65,7 @@ def list_(
 def show(
     run: Annotated[str, typer.Argument(help="A run's folder, name, or a beginning of its name.")],
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its recorded sha256.")] = False,
-    runs: RunsOption = RUNS,
+    runs: LookInOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """Show one run: its state, results, and what it was made with.
@@ -91,6 +94,16 @@ app.command("rm")(runs_remove.remove)
 app.command("export")(runs_archive.export)
 app.command("import")(runs_archive.import_)
 app.command("import-hf")(runs_import_hf.import_hf)
+
+
+def _none(found: Sequence[Record], where: str | None, runs: Path) -> str:
+    """What is said instead of an empty table."""
+    from actbench.store.select import meant
+
+    if not found:
+        return f"no runs in {runs}/"
+    hint = meant(found, where) if where else ""
+    return f"none of {len(found)} runs matches" + (f" ({hint})" if hint else "")
 
 
 def _print(run: Run) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json
+from actbench.cli.common import RUNS, JsonOption, LookInOption, print_json
 
 if TYPE_CHECKING:
     from actbench.analysis.compare import Differing, Measured, RunComparison
@@ -17,7 +17,7 @@ STEPS = 10  # of the validation losses, so many are printed
 def compare(
     a: Annotated[str, typer.Argument(help="A run's folder, name, or a beginning of its name.")],
     b: Annotated[str, typer.Argument(help="Another.")],
-    runs: RunsOption = RUNS,
+    runs: LookInOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs: recipes, data, machines, results, and whether they are a pair.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, say
+from actbench.cli.common import RUNS, JsonOption, LookInOption, WhereOption, print_json, say
 
 if TYPE_CHECKING:
     from actbench.store import Run
@@ -21,7 +21,7 @@ def remove(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
-    runs: RunsOption = RUNS,
+    runs: LookInOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """Remove runs for good. Asks first; runs in training and parents of fine-tuned runs stay.

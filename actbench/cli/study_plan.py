@@ -43,7 +43,7 @@ def plan(
         return
     from actbench.cli.show import print_rows
 
-    print_rows(["run", "state", "runs", "tokens", "minutes", "disk", "time"], [_row(part) for part in found.parts])
+    print_rows(["run", "state", "runs", "tokens", "min", "disk", "time"], [_row(part) for part in found.parts])
     print(f"\n{_sum(found)}")
     print("\n".join(f"- {sentence}" for sentence in found.basis))
 
@@ -53,7 +53,7 @@ def _row(part: Estimate) -> list[str]:
 
     left = part.runs - part.finished
     return [
-        part.title,
+        f"{part.title} {part.label}".rstrip(),
         part.state,
         f"{part.finished}/{part.runs}",
         f"{part.tokens:,}" if part.tokens else "-",

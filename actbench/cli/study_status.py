@@ -109,7 +109,7 @@ def _urgent_first(lines: list[Progress]) -> list[Progress]:
 def _row(line: Progress) -> list[str]:
     total = "" if line.total is None else f"/{line.total:,}"
     return [
-        line.title,
+        f"{line.title} {line.label}".rstrip(),
         line.state,
         f"{line.done:,}{total}",
         "-" if line.loss is None else f"{line.loss:.4f}",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actbench.data.hub import load_splits
 from actbench.data.tasks import Example, Task, TaskData, digest
 from actbench.errors import BadInput, Problem, nearest
 
@@ -234,19 +235,10 @@ def _label(text: str, values: tuple[str, ...]) -> float:
 
 
 def _from_hub(name: str) -> tuple[dict[str, list[Example]], dict[str, Any]]:
-    import datasets
-
-    try:
-        found = datasets.load_dataset(HUB_DATASET, name)
-    except Exception as error:  # the network stack's own errors differ between its versions
-        folders = ", ".join(layout.folder for layout in LAYOUTS.values())
-        raise BadInput(
-            Problem(
-                f"{HUB_DATASET} cannot be read from the hub: {error}",
-                hint=f"give --data DIR, a folder with GLUE's TSV files in {folders}; "
-                "or try the built-in stand-in tasks: actbench finetune probes",
-            )
-        ) from error
+    folders = ", ".join(layout.folder for layout in LAYOUTS.values())
+    hint = f"give --data DIR, a folder with GLUE's TSV files in {folders}; "
+    hint += "or try the built-in stand-in tasks: actbench finetune probes"
+    found = load_splits(HUB_DATASET, name, hint=hint)
     columns = (*LAYOUTS[name].hub_texts, "label")
     splits = {}
     for split in LAYOUTS[name].official:

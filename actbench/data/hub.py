@@ -1,13 +1,14 @@
-"""The corpus `hub`: a data set of the Hugging Face hub, fixed to the commit its revision names."""
+"""Data sets of the Hugging Face hub: the corpus `hub`, fixed to the commit its revision names, and tasks' examples."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from actbench.config.corpus import HubCorpus
@@ -30,6 +31,10 @@ _NO_CONNECTION = {
 _LOST = _NO_CONNECTION | {"TransportError", "ClientError", "HfHubHTTPError", "IncompleteRead", "FSTimeoutError"}
 _INSTEAD = "check the name and the connection, or use corpus.source: files or builtin"
 _OFFLINE = "HF_HUB_OFFLINE=1 reads a downloaded copy, if there is one"
+
+
+class Unreachable(BadInput):
+    """The hub cannot be reached: what else would be asked of it can be left unasked."""
 
 
 def hub_source(corpus: HubCorpus, say: Callable[[str], None]) -> Source:
@@ -63,6 +68,51 @@ def _commit(corpus: HubCorpus, say: Callable[[str], None]) -> str:
         raise BadInput(Problem("the hub names no commit", corpus.dataset, "corpus.revision"))
     cache.write_note(note, commit)
     return str(commit)
+
+
+def load_splits(dataset: str, *subset: str, hint: str) -> Any:
+    """All splits of a data set, a DatasetDict; without a connection from the copy that `datasets` keeps.
+
+    Raises Unreachable when there is neither, BadInput when it cannot be read for another reason; `hint` is what to do.
+    """
+    import datasets
+
+    connected = not datasets.config.HF_HUB_OFFLINE and _answers(dataset)
+    try:
+        with contextlib.nullcontext() if connected else _offline():
+            return datasets.load_dataset(dataset, *subset)
+    except Exception as error:  # as in _commit
+        if connected:
+            raise unusable(error, dataset, None, "", hint) from error
+        what = "the hub cannot be reached, and there is no copy on this machine"
+        if not _names(error) & _NO_CONNECTION:
+            what = f"the hub cannot be reached, and the copy on this machine will not do: {_first_line(error)}"
+        raise Unreachable(Problem(what, dataset, hint=hint)) from error
+
+
+@lru_cache
+def _answers(dataset: str) -> bool:
+    """Whether the hub says anything of a data set, if only that it has none of the name."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().dataset_info(dataset, timeout=TIMEOUT_S)
+    except Exception as error:  # as in _commit
+        return isinstance(error, HfHubHTTPError)
+    return True
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Has `datasets` read its copies alone; without a connection it would try again, loudly, for half a minute."""
+    import datasets
+
+    was, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = was
 
 
 def _parts(corpus: HubCorpus, commit: str, place: Any = None) -> Iterator[Part]:
@@ -122,14 +172,17 @@ def _unusable(corpus: HubCorpus, error: Exception) -> BadInput:
 
 
 def unusable(error: Exception, where: str, revision: str | None, key: str, hint: str) -> BadInput:
-    """One message for all that can go wrong between here and what the hub holds; `hint` is what to do instead."""
+    """One message for all that can go wrong between here and what the hub holds; `hint` is what to do instead.
+
+    Unreachable where there is no connection.
+    """
     names = _names(error)
     if names & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
         what = "not found on the hub, or private"
     elif "RevisionNotFoundError" in names:
         what = f"no revision '{revision}' on the hub"
     elif names & _NO_CONNECTION:
-        what, hint = "the hub cannot be reached: offline", f"{_OFFLINE}; or {hint}"
+        return Unreachable(Problem("the hub cannot be reached: offline", where, key, f"{_OFFLINE}; or {hint}"))
     else:
         what = f"cannot be read: {_first_line(error)}"
     return BadInput(Problem(what, where, key, hint))

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from actbench.data.hub import load_splits
 from actbench.data.tasks import Answer, Question, Task, TaskData
 from actbench.errors import BadInput, Problem, nearest
 
@@ -186,15 +187,9 @@ def _question(asked: _Asked, context: str) -> Question:
 
 
 def _from_hub(name: str) -> tuple[dict[str, list[Question]], dict[str, Any]]:
-    import datasets
-
     release = _RELEASES[name]
-    try:
-        found = datasets.load_dataset(release.hub)
-    except Exception as error:  # the network stack's own errors differ between its versions
-        wanted = " and ".join(release.file(split) for split in release.official)
-        hint = f"give --data DIR, a folder with {wanted}"
-        raise BadInput(Problem(f"{release.hub} cannot be read from the hub: {error}", hint=hint)) from error
+    wanted = " and ".join(release.file(split) for split in release.official)
+    found = load_splits(release.hub, hint=f"give --data DIR, a folder with {wanted}")
     splits = {split: _hub_questions(found[_HUB_SPLIT[split]]) for split in release.official}
     files = sorted(found["train"].info.download_checksums or {})  # their addresses name the exact revision
     return splits, {"source": release.hub, "files": files, "splits": {split: {} for split in splits}}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from actbench.analysis.claims import Claim, Finding, Judgement, Verdict, judge
 from actbench.analysis.comparisons import Family
 from actbench.analysis.paired import ENOUGH_PAIRS
+from actbench.analysis.statements import Statement
 from actbench.report.numbers import difference_and_interval, p_value, plural
+from actbench.report.stated_words import in_time
 from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS
 
 MEANING: dict[Verdict, str] = {
@@ -21,7 +24,10 @@ MEANING: dict[Verdict, str] = {
 
 @dataclass(frozen=True)
 class ClaimText:
-    """The claim and its verdict for readers; `data` is the same as JSON data."""
+    """The claim and its verdict for readers; `data` is the same as JSON data.
+
+    `tested` is the claim in exact terms and, if it was in time, when it was stated.
+    """
 
     text: str
     tested: str
@@ -31,12 +37,13 @@ class ClaimText:
     data: dict[str, Any]
 
 
-def claim_text(claim: Claim, family: Family) -> ClaimText:
-    """The verdict on a claim, in words."""
+def claim_text(claim: Claim, family: Family, statements: Sequence[Statement] = ()) -> ClaimText:
+    """The verdict on a claim, in words. `statements` tell when it was stated, if that is known."""
     judgement = judge(claim, family)
     reasons = tuple(_reason(finding, claim, family) for finding in judgement.findings)
     meaning = MEANING[judgement.verdict]
-    return ClaimText(claim.text, _tested(claim, family), judgement.verdict, meaning, reasons, _data(claim, judgement))
+    tested = " ".join(part for part in (_tested(claim, family), in_time(statements)) if part)
+    return ClaimText(claim.text, tested, judgement.verdict, meaning, reasons, _data(claim, judgement))
 
 
 def _tested(claim: Claim, family: Family) -> str:

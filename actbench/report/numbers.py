@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from actbench.analysis.paired import Difference, Spread
 from actbench.analysis.power import MOST_SEEDS, Needed
 from actbench.analysis.tasks import Estimate
 
 MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
+SIGNIFICANT, MOST_DIGITS = 2, 10  # what would need more digits than the most is rounding, and shown as the zero it is
+FEWEST_TO_PLAN = 3  # pairs; the true spread may be 32 times that of two, which is no ground to count seeds by
+
+
+def digits_for(values: Iterable[float], usual: int) -> int:
+    """How many digits the numbers of a cell need: more than `usual` where one that is not zero would look it.
+
+    The smallest such number then shows two significant digits.
+    """
+    vanishing = [abs(value) for value in values if value and math.isfinite(value) and not float(f"{value:.{usual}f}")]
+    needed = [SIGNIFICANT - 1 - math.floor(math.log10(value)) for value in vanishing]
+    return max([usual, *(digits for digits in needed if digits <= MOST_DIGITS)])
 
 
 def signed(value: float, digits: int) -> str:
@@ -23,8 +36,10 @@ def plain(value: float, digits: int) -> str:
 
 def mean_and_sd(spread: Spread, digits: int) -> str:
     """5.012 ± 0.004, or the mean alone of a single seed."""
-    mean = plain(spread.mean, digits)
-    return mean if spread.sd is None else f"{mean} ± {spread.sd:,.{digits}f}"
+    if spread.sd is None:
+        return plain(spread.mean, digits_for([spread.mean], digits))
+    digits = digits_for([spread.mean, spread.sd], digits)
+    return f"{plain(spread.mean, digits)} ± {spread.sd:,.{digits}f}"
 
 
 def difference_and_interval(difference: Difference, digits: int) -> str:
@@ -36,19 +51,24 @@ def difference_and_interval(difference: Difference, digits: int) -> str:
 
 def signed_with_interval(value: float, ends: tuple[float, float] | None, digits: int) -> str:
     """−0.021 [−0.031, −0.011], or the value alone."""
+    digits = digits_for([value, *(ends or ())], digits)
     text = signed(value, digits)
     return text if ends is None else f"{text} {interval(ends, digits)}"
 
 
 def interval(ends: tuple[float, float] | None, digits: int) -> str:
     """[−0.031, −0.011]."""
-    return NOTHING if ends is None else f"[{signed(ends[0], digits)}, {signed(ends[1], digits)}]"
+    if ends is None:
+        return NOTHING
+    digits = digits_for(ends, digits)
+    return f"[{signed(ends[0], digits)}, {signed(ends[1], digits)}]"
 
 
 def with_interval(estimate: Estimate | None, digits: int) -> str:
     """71.20 [70.10, 72.30] of what is no difference, or the value alone."""
     if estimate is None:
         return NOTHING
+    digits = digits_for([estimate.value, *(estimate.interval or ())], digits)
     text = f"{estimate.value:.{digits}f}"
     if estimate.interval is not None:
         text += f" [{estimate.interval[0]:.{digits}f}, {estimate.interval[1]:.{digits}f}]"
@@ -67,8 +87,10 @@ def seeds(number: int | None) -> str:
     return f"> {MOST_SEEDS:,}" if number is None else f"{number:,}"
 
 
-def needed_seeds(needed: Needed) -> str:
+def needed_seeds(needed: Needed | None) -> str:
     """34 [14 to 262]: the seeds needed, and the range that the uncertain spread allows."""
+    if needed is None:
+        return NOTHING
     if needed.low is None:
         return seeds(None)
     return f"{seeds(needed.seeds)} [{seeds(needed.low)} to {seeds(needed.high)}]"

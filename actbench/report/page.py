@@ -12,6 +12,7 @@ from actbench.analysis.claims import Claim
 from actbench.analysis.cohorts import ANALYSIS, cohorts, seed_key, split_finished
 from actbench.analysis.comparisons import Stated, compare
 from actbench.analysis.labels import label
+from actbench.analysis.statements import Statement
 from actbench.errors import BadInput
 from actbench.report.analysis_section import analysis_section, approximation_section
 from actbench.report.caveats import caveats
@@ -24,6 +25,7 @@ from actbench.report.pictures import Picture, activation_pictures, forest_pictur
 from actbench.report.provenance import FACTS, facts_table, hashes_table, runs_table
 from actbench.report.results import result_tables
 from actbench.report.speedup_table import speedup_tables
+from actbench.report.stated_words import too_late
 from actbench.report.table import Table
 from actbench.report.table_files import write_tables
 from actbench.report.words import Verdict, glance, statement, verdicts
@@ -36,12 +38,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyText:
-    """What a study says of itself. `about` is plain text, in which an empty line starts a paragraph."""
+    """What a study says of itself. `about` is plain text, in which an empty line starts a paragraph.
+
+    `statements` are what it claimed and compared from when on, oldest first; none where that is not known.
+    """
 
     title: str
     about: str
     claim: Claim | None = None
     comparisons: tuple[Stated, ...] = ()
+    statements: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,10 +130,10 @@ def _report(
         title=text.title,
         about=[" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.about) if paragraph.strip()],
         glance=glance(compared, found),
-        claim=claim_text(text.claim, family) if text.claim else None,
+        claim=claim_text(text.claim, family, text.statements) if text.claim else None,
         verdicts=verdicts(family),
         statement=statement(finished),
-        caveats=caveats(compared, baseline, chosen),
+        caveats=[*too_late(text.statements), *caveats(compared, baseline, chosen)],
         forests=forest_pictures(folder, family, colours),
         results=result_tables(family),
         profiles=profile_pictures(folder, family, colours),

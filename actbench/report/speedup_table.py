@@ -30,9 +30,7 @@ def speedup_table(found: Sequence[Speedup], kind: Kind = "validation") -> Table:
         "seeds.",
         "FLOPs count matrix products alone; seconds are as the runs came, with all else the machine did meanwhile.",
     ]
-    if any(one.at_most is not None for one in found):
-        notes.append("At most: some runs never reach that loss; the ratio if they had right after their end.")
-    return Table(f"Speed-ups beside {baseline}", heads, tuple(map(_row, found)), tuple(notes), "speedups")
+    return Table(f"Speed-ups beside {baseline}", heads, tuple(map(_row, found)), (*notes, *_bounds(found)), "speedups")
 
 
 def speedup_tables(models: Sequence[Cohort], baseline: str) -> list[Table]:
@@ -42,6 +40,27 @@ def speedup_tables(models: Sequence[Cohort], baseline: str) -> list[Table]:
     return [speedup_table(found)] if found else []
 
 
+def _bounds(found: Sequence[Speedup]) -> list[str]:
+    """What the words in cells mean that give less than a number, of those that stand there."""
+    notes = []
+    if any(one.too_early for one in found):
+        notes.append(
+            "No loss so early: at equal cost one run of the pair had logged none yet; the pair has no part in that "
+            "difference."
+        )
+    if any(one.at_most is not None for one in found):
+        notes.append("At most: some runs never reach that loss; the ratio if they had right after their end.")
+    if any(one.at_least is not None for one in found):
+        notes.append("At least: some runs were there when their loss was first logged; the ratio had they just come.")
+    if any(_is_unbounded(one) for one in found):
+        notes.append("Unbounded: some runs never reach that loss, others were there when theirs was first logged.")
+    return notes
+
+
+def _is_unbounded(one: Speedup) -> bool:
+    return one.ratio is None and one.at_most is None and one.at_least is None
+
+
 def _row(one: Speedup) -> Row:
     difference = one.difference
     cells = (
@@ -49,7 +68,7 @@ def _row(one: Speedup) -> Row:
         one.variant.label,
         CALLED[one.spent],
         f"{one.seeds} ({one.caution})" if one.caution else str(one.seeds),
-        numbers.difference_and_interval(difference, LOSS_DIGITS),
+        _difference(one),
         f"{one.arrived} of {one.seeds}",
         _ratio(one),
     )
@@ -62,6 +81,7 @@ def _row(one: Speedup) -> Row:
         "loss_difference": {
             "mean": difference.mean,
             "interval_95": list(difference.interval) if difference.interval else None,
+            "pairs": difference.n,
         },
         "reached": one.arrived,
         "speedup": {
@@ -69,15 +89,36 @@ def _row(one: Speedup) -> Row:
             "interval_95": list(one.interval) if one.interval else None,
             "bootstrap_interval_95": list(one.bootstrap) if one.bootstrap else None,
             "at_most": one.at_most,
+            "at_least": one.at_least,
         },
-        "spent_on_arrival": {str(seed): arrival for seed, arrival in one.arrivals.items()},
+        "spent_on_arrival": _spent(one, exact=True),
+        "spent_on_arrival_at_most": _spent(one, exact=False),
     }
     return Row(cells, values, (*one.variant.ids, *one.baseline.ids))
 
 
+def _spent(one: Speedup, exact: bool) -> dict[str, float | None]:
+    """By seed, what was spent on arrival; None where the run did not arrive, or that is known the other way."""
+    of = one.arrivals.items()
+    return {str(seed): found.spent if found is not None and found.exact is exact else None for seed, found in of}
+
+
+def _difference(one: Speedup) -> str:
+    """−0.0210 [−0.0310, −0.0110], and of how many pairs where some are left out."""
+    text = numbers.difference_and_interval(one.difference, LOSS_DIGITS)
+    if not one.too_early:
+        return text
+    left_out = f"no loss so early in {one.too_early} of {numbers.plural(one.seeds, 'pair')}"
+    caution = one.difference.caution if one.difference.n and one.difference.caution != one.caution else ""
+    return f"{text} ({', '.join(filter(None, (left_out, caution)))})"
+
+
 def _ratio(one: Speedup) -> str:
+    for word, bound in (("at most", one.at_most), ("at least", one.at_least)):
+        if bound is not None:
+            return f"{word} {bound:.{SPEEDUP_DIGITS}f}"
     if one.ratio is None:
-        return f"at most {one.at_most:.{SPEEDUP_DIGITS}f}"
+        return "unbounded"
     text = f"{one.ratio:.{SPEEDUP_DIGITS}f}"
     if one.interval is None:
         return text

@@ -10,11 +10,13 @@ from actbench.analysis.cohorts import Cohort, is_zero_shot, short_name
 from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.paired import ENOUGH_PAIRS, Difference
 from actbench.analysis.power import seeds_needed
-from actbench.report.numbers import count, difference_and_interval, join, needed_seeds, plural, rough
+from actbench.report.numbers import FEWEST_TO_PLAN, count, difference_and_interval, join, needed_seeds, plural, rough
 from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS, task_name
 from actbench.store import Run
 
-SEEDS_TOLD = ", in brackets how many seeds would show one so large in 80 % of studies"
+SEEDS_TOLD = (
+    ", in brackets how many seeds would show one so large in 80 % of studies, before correction for many comparisons"
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def _verdict(group: list[Comparison], family: Family) -> str:
     shown = [f"{name} {_measured(cohort, d)}" for name, d in compared if d.is_shown]
     uncorrected = [f"{name} {_measured(cohort, d)}" for name, d in apart if d.n >= ENOUGH_PAIRS]
     few = [f"{name} {_measured(cohort, d)}" for name, d in apart if d.n < ENOUGH_PAIRS]
-    unclear = [f"{name}{_needs(d)}" for name, d in compared if d.interval is not None and not d.excludes_zero]
+    unclear = [(name, _needs(d)) for name, d in compared if d.interval is not None and not d.excludes_zero]
+    told = SEEDS_TOLD if any(needs for _, needs in unclear) else ""
     unknown: dict[str, list[str]] = {}
     for name, d in compared:
         if d.interval is None:
@@ -138,7 +141,11 @@ def _verdict(group: list[Comparison], family: Family) -> str:
         *([f"difference in {what}: {join(shown)}"] if shown else []),
         *([f"not after correction for {family.tested} comparisons: {join(uncorrected)}"] if uncorrected else []),
         *([f"interval without zero, but too few seeds to conclude: {join(few)}"] if few else []),
-        *([f"no difference to {baseline} is shown for {join(unclear)}{SEEDS_TOLD}"] if unclear else []),
+        *(
+            [f"no difference to {baseline} is shown for {join([''.join(one) for one in unclear])}{told}"]
+            if unclear
+            else []
+        ),
         *[f"no interval for {join(names)} ({why})" for why, names in unknown.items()],
     ]
     return f"{about}: {'; '.join(findings) or f'only {baseline} was run'}."
@@ -150,8 +157,8 @@ def _measured(cohort: Cohort, difference: Difference) -> str:
 
 
 def _needs(difference: Difference) -> str:
-    """How many seeds it would take to see a difference as large as this one was measured."""
-    if difference.mean is None or difference.sd is None:
+    """How many seeds it would take to see a difference as large as was measured; empty below FEWEST_TO_PLAN pairs."""
+    if difference.mean is None or difference.sd is None or difference.n < FEWEST_TO_PLAN:
         return ""
     return f" ({needed_seeds(seeds_needed(difference.mean, difference.sd, difference.n))} seeds)"
 

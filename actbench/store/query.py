@@ -39,13 +39,16 @@ class Condition(Protocol):
     def matches(self, value_of: ValueOf) -> bool:
         """Whether the run whose values `value_of` tells matches."""
 
-    def places(self) -> Iterator[tuple[str, int]]:
-        """Every key it asks for, with the column it stands in, from 1."""
+    def comparisons(self) -> Iterator[Comparison]:
+        """All that it compares, in order."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A key, an operator and a value. `number` is None where the value is no number or stands in quotes."""
+    """A key, an operator and a value. `number` is None where the value is no number or stands in quotes.
+
+    `column` is where the key stands in the expression, from 1.
+    """
 
     key: str
     operator: str
@@ -66,13 +69,17 @@ class Comparison:
             return ORDERINGS[self.operator](value, self.text)
         return self.number is not None and ORDERINGS[self.operator](value, self.number)
 
-    def places(self) -> Iterator[tuple[str, int]]:
-        """Its one key."""
-        yield self.key, self.column
+    def comparisons(self) -> Iterator[Comparison]:
+        """Itself."""
+        yield self
+
+    def needs_word(self) -> bool:
+        """Whether no number can be before, after or equal to its value."""
+        return self.operator != "~" and self.text is not None and self.number is None
 
     def _equals(self, value: Any) -> bool:
-        if isinstance(value, float | int) and not isinstance(value, bool) and self.number is not None:
-            return value == self.number
+        if is_number(value) and self.number is not None:
+            return bool(value == self.number)
         return (None if value is None else as_text(value)) == self.text
 
 
@@ -86,9 +93,9 @@ class Not:
         """The opposite of the inner condition."""
         return not self.inner.matches(value_of)
 
-    def places(self) -> Iterator[tuple[str, int]]:
+    def comparisons(self) -> Iterator[Comparison]:
         """Those of the inner condition."""
-        yield from self.inner.places()
+        yield from self.inner.comparisons()
 
 
 @dataclass(frozen=True)
@@ -102,15 +109,20 @@ class Several:
         """Whether enough of the parts do."""
         return self.together(part.matches(value_of) for part in self.parts)
 
-    def places(self) -> Iterator[tuple[str, int]]:
+    def comparisons(self) -> Iterator[Comparison]:
         """Those of every part, in order."""
         for part in self.parts:
-            yield from part.places()
+            yield from part.comparisons()
 
 
 def comparable(value: Any) -> Any:
     """A number, a word or None as it is; a list or a section as the JSON text it is."""
     return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one; true and false are words."""
+    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 def as_text(value: Any) -> str:

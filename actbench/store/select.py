@@ -8,15 +8,33 @@ from typing import Any
 
 from actbench.errors import BadInput, Problem, nearest
 from actbench.store.index import ALIASES, COLUMNS, Record, records
-from actbench.store.query import comparable, parse
+from actbench.store.query import NUMBER, Comparison, comparable, is_number, parse
 from actbench.store.run import Run
 
 
 def matching(found: Sequence[Record], expression: str) -> list[Record]:
-    """The runs that match, in their order. Raises BadInput for an expression that cannot be read or a key none has."""
+    """The runs that match, in their order.
+
+    Raises BadInput for an expression that cannot be read, a key that none has, and a word where all have numbers.
+    """
     condition = parse(expression)
-    check_keys(((key, f"--where, column {column}") for key, column in condition.places()), found)
+    compared = list(condition.comparisons())
+    check_keys(((one.key, _place(one)) for one in compared), found)
+    problems = [_no_number(one) for one in compared if one.needs_word() and _all_numbers(one.key, found)]
+    if problems:
+        raise BadInput(problems)
     return [record for record in found if condition.matches(record.value)]
+
+
+def meant(found: Sequence[Record], expression: str) -> str:
+    """A hint for an expression that no run matches: the word nearest to one that no run has, or nothing."""
+    for one in parse(expression).comparisons():
+        if one.operator == "=" and one.needs_word():
+            words = {value for record in found if isinstance(value := record.value(one.key), str)}
+            hint = nearest(str(one.text).lower(), sorted(words)) if one.text not in words else ""
+            if hint.startswith("did"):
+                return hint
+    return ""
 
 
 def runs_matching(root: Path, expression: str) -> tuple[list[Run], dict[str, str]]:
@@ -46,6 +64,23 @@ def check_keys(keys: Iterable[tuple[str, str]], found: Sequence[Record]) -> None
     ]
     if problems:
         raise BadInput(problems)
+
+
+def _place(comparison: Comparison) -> str:
+    return f"--where, column {comparison.column}"
+
+
+def _all_numbers(key: str, found: Sequence[Record]) -> bool:
+    """Whether some run has a value of the key, and all that have one a number."""
+    present = (value for record in found if (value := record.value(key)) is not None)
+    first = next(present, None)
+    return is_number(first) and all(is_number(value) for value in present)
+
+
+def _no_number(comparison: Comparison) -> Problem:
+    key, text = comparison.key, str(comparison.text)
+    hint = f"as in {key}{comparison.operator}{text if NUMBER.fullmatch(text) else 4}, without quotes"
+    return Problem(f"'{key}' holds numbers, and '{text}' is none", _place(comparison), hint=hint)
 
 
 def _unknown(key: str, found: Sequence[Record]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -41,6 +41,7 @@ class Estimate:
     """A pre-training run or a follow-up of one. Tokens, to pre-train on, seconds and bytes are of what is left to do.
 
     `once_seconds` of the seconds pass on one core, until the model is compiled. `basis` says where they come from.
+    `label` tells a run from those whose names are alike but for the hash.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Estimate:
     once_seconds: float
     disk_bytes: int
     basis: str
+    label: str = ""
 
     def facts(self) -> dict[str, Any]:
         """JSON data."""
@@ -112,7 +114,8 @@ def estimate(graph: Graph, jobs: int = 1) -> StudyEstimate:
     lines = iter(status(graph))
     parts = []
     for node in graph.nodes:
-        parts.append(_pretraining(node.plan, next(lines), speeds))
+        line = next(lines)
+        parts.append(replace(_pretraining(node.plan, line, speeds), label=line.label))
         parts += [_follow_up(node, follow_up, next(lines), speeds) for follow_up in node.follow_ups]
     return StudyEstimate(tuple(parts), jobs, (*_sentences(parts, speeds), *_approximation(lines)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -98,5 +99,11 @@ def requests_of(follow_up: ZeroShotFollowUp) -> list[RequestTask | HarnessTask]:
 
 @cache
 def _loaded(name: str, data: str) -> TaskData:
-    load = squad.load_squad if name in squad.TASKS else glue.load_glue
-    return load(name, None if data == HUB else Path(data))
+    kind, load = (name, squad.load_squad) if name in squad.TASKS else ("glue", glue.load_glue)
+    if data != HUB:
+        return load(name, Path(data))
+    try:
+        return load(name, None)
+    except BadInput as error:
+        hint = f"--data {kind}=DIR reads it from a folder of files"
+        raise type(error)(replace(problem, hint=hint) for problem in error.problems) from None

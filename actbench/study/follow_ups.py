@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -14,10 +16,14 @@ from actbench.config.tuning import FULL
 from actbench.data import glue, probes, squad
 from actbench.evaluation.analyses import SEQUENCES, Analysis
 from actbench.evaluation.transfer_plan import INFERENCE, QUESTIONS, TestName
+from actbench.study.told_apart import spelled, told_apart
 from actbench.training.finetune_plan import CHOSEN_ON_REPORTED, has_coefficients_for, points
 
 KNOWN_TASKS = {"probes": list(probes.TASKS), "glue": list(glue.TASKS)} | {name: [name] for name in squad.TASKS}
 HUB = "hub"
+MOST_NAMED = 4  # tasks of a title
+SHORT = {"train_size": "train"}  # settings that a title calls otherwise, for rows of 100 columns
+UNTOLD = {"finetune", "eval", "analyze", "tasks", "transfer", "corpus", "data"}  # or told by words of their own
 
 
 class TransferTest(Section):
@@ -224,3 +230,36 @@ FollowUp = Annotated[
         "'eval' (perplexity or zero-shot) or 'analyze' (rank, similarity or activity)",
     ),
 ]
+
+
+def titles(follow_ups: Iterable[FollowUp]) -> dict[FollowUp, str]:
+    """What each of a study's follow-ups does, in a few words: its title, and what tells it from others of that title.
+
+    No two are alike.
+    """
+    alike: dict[str, list[FollowUp]] = {}
+    for follow_up in dict.fromkeys(follow_ups):
+        alike.setdefault(follow_up.title, []).append(follow_up)
+    found: dict[FollowUp, str] = {}
+    for title, group in alike.items():
+        named = [f"{title} {words}".rstrip() for words in told_apart([_facts(one) for one in group])]
+        for number, (follow_up, name) in enumerate(zip(group, named, strict=True), 1):
+            found[follow_up] = name if named.count(name) == 1 else f"{name} #{number}"
+    return found
+
+
+def _facts(follow_up: FollowUp) -> dict[str, str]:
+    """What it is about, in words by key, those first that say most."""
+    said = follow_up.model_dump(mode="json", exclude=UNTOLD)
+    words = {}
+    if isinstance(follow_up, LabelsFollowUp | ZeroShotFollowUp):
+        names = follow_up.task_names
+        words["tasks"] = f"({', '.join(names)})" if len(names) <= MOST_NAMED else f"({len(names)} tasks)"
+    if isinstance(follow_up, TextFollowUp):
+        paths = {"corpus": [Path(file).name for file in follow_up.files or []] or None}
+    else:
+        paths = {"data": [Path(follow_up.data).name] if follow_up.data else None}
+    tests = [test.task for test in follow_up.transfer] if isinstance(follow_up, FinetuneFollowUp) else []
+    settings = {SHORT.get(key, key): value for key, value in said.pop("settings", {}).items()}
+    words |= spelled(settings) | spelled(paths) | spelled({"transfer": tests or None})
+    return words | spelled(said)

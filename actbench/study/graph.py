@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from actbench.config import Recipe
+from actbench.data.hub import Unreachable
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
 from actbench.study.file import Changes, LoadedStudy, Study, load_study
 from actbench.study.follow_up_plans import check, keeps_weights, plans_of
-from actbench.study.follow_ups import FollowUp
+from actbench.study.follow_ups import FollowUp, titles
 from actbench.study.tasks import Task
 from actbench.training.known_model import ImportPlan, plan_import
 from actbench.training.plan import Plan, plan
@@ -44,6 +46,11 @@ class Graph:
     def folder(self) -> Path:
         """Where the study's own files are."""
         return self.runs / self.study.name
+
+    @cached_property
+    def titles(self) -> dict[FollowUp, str]:
+        """What each follow-up is called, each otherwise."""
+        return titles(follow_up for node in self.nodes for follow_up in node.follow_ups)
 
     def follow_up_runs(self, node: Node, follow_up: FollowUp) -> list[Run]:
         """The runs of a finished node's follow-up, as they are now. Raises BadInput when its data cannot be had."""
@@ -78,7 +85,7 @@ class Graph:
             found = (found for found in self.follow_up_runs(node, follow_up) if found.id not in given)
             ids = tuple(one.id for one in found if _open(one, retry))
             if ids:
-                tasks.append(Task(f"{follow_up.title} {run.id}", ids, parent=run.id, follow_up=follow_up))
+                tasks.append(Task(f"{self.titles[follow_up]} {run.id}", ids, parent=run.id, follow_up=follow_up))
         return tasks
 
 
@@ -88,7 +95,10 @@ def open_study(path: Path, runs: Path, say: Say, changes: Changes | None = None)
 
 
 def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
-    """Prepares every run's tokens and every follow-up's data. Raises BadInput for all that cannot be run here."""
+    """Prepares every run's tokens and every follow-up's data.
+
+    Raises BadInput for all that cannot be run here. Where the hub cannot be reached, it is not asked for anything more.
+    """
     follow_ups: dict[Path, dict[FollowUp, None]] = {}
     plans: dict[Path, Plan | ImportPlan] = {}
     problems: list[Problem] = []
@@ -98,6 +108,8 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
         problems += _cannot_follow(job.recipe, suited)
         try:
             planned = plan_any(job.recipe, runs, _quiet(say))
+        except Unreachable:
+            raise
         except BadInput as error:
             problems += error.problems
             continue
@@ -114,14 +126,20 @@ def plan_graph(loaded: LoadedStudy, runs: Path, say: Say) -> Graph:
 
 
 def _cannot_follow(recipe: Recipe, suited: Sequence[tuple[FollowUp, tuple[str, str]]]) -> Iterator[Problem]:
-    """What the follow-ups of a job lack, told by their place in the study's file."""
+    """What the follow-ups of a job lack, told by their place in the study's file. Raises Unreachable at once."""
     for follow_up, (place, key) in suited:
         try:
             check(follow_up, recipe)
+        except Unreachable as error:
+            raise Unreachable(_placed(error, place, key)) from None
         except BadInput as error:
-            for problem in error.problems:
-                said = f"{problem.where}: {problem.message}" if problem.where else problem.message
-                yield Problem(said, place, key, problem.hint)
+            yield from _placed(error, place, key)
+
+
+def _placed(error: BadInput, place: str, key: str) -> Iterator[Problem]:
+    for problem in error.problems:
+        said = f"{problem.where}: {problem.message}" if problem.where else problem.message
+        yield Problem(said, place, key, problem.hint)
 
 
 def plan_any(recipe: Recipe, runs: Path, say: Say) -> Plan | ImportPlan:

@@ -14,6 +14,7 @@ from actbench.report.page import StudyText, write_report
 from actbench.store import Run, claim
 from actbench.study.graph import Graph
 from actbench.study.launchers import Launcher
+from actbench.study.stated import record, statements
 from actbench.study.tasks import Task
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def run_study(graph: Graph, launcher: Launcher, say: Say, *, retry: bool = False
     """Does what is left of a study and writes its report. What is finished is found by its content, and not repeated.
 
     A failed run stops no other; its reason is kept, and only `retry` tries it again. Raises Interrupted when the user
-    stops it: what was being trained has then saved its state, and calling again goes on.
+    stops it: what was being trained has then saved its state, and calling again goes on. What the study claims and
+    compares is on record before anything runs; BadInput where the record is damaged.
     """
+    record(graph)
     with _stoppable():
         try:
             unrecorded = _Scheduler(graph, launcher, say, retry).carry_out()
@@ -56,7 +59,7 @@ def run_study(graph: Graph, launcher: Launcher, say: Say, *, retry: bool = False
 def report_study(graph: Graph, say: Say) -> tuple[Path | None, int]:
     """Writes the report of what is finished, and returns its page, if any, and how many runs it is of.
 
-    It names what was begun and is not finished.
+    It names what was begun and is not finished. Raises BadInput where the record of the claim is damaged.
     """
     study, begun = graph.study, [run for run in graph.known() if (run.folder / "run.json").is_file()]
     finished = sum(run.manifest is not None for run in begun)
@@ -64,7 +67,8 @@ def report_study(graph: Graph, say: Say) -> tuple[Path | None, int]:
         return None, 0
     report = graph.folder / "report.html"
     say(f"writing {report}")
-    text = StudyText(study.title, study.about, study.claim, study.comparisons)
+    stated = statements(graph, finished)
+    text = StudyText(study.title, study.about, study.claim, study.comparisons, stated)
     write_report(graph.folder, text, begun, study.baseline, study.chosen, _approximated(graph))
     return report, finished
 

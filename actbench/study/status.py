@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from actbench.analysis.labels import treatment
 from actbench.config import Recipe
 from actbench.config.approximation import ApproximationSection
 from actbench.store import Run
 from actbench.study.follow_ups import FollowUp
 from actbench.study.graph import Graph, Node
+from actbench.study.told_apart import spelled, told_apart
 
 State = Literal["finished", "running", "failed", "interrupted", "to do", "waiting"]  # waiting: for its parent
 INDENT = "  "  # before a follow-up's title
@@ -22,7 +24,8 @@ INDENT = "  "  # before a follow-up's title
 class Progress:
     """A pre-training run, counted in steps, a follow-up of one, counted in runs, or the fits of smooth functions.
 
-    `total` is None for a budget in minutes. `loss` is the validation loss, or while it trains the last training loss.
+    `label` says of a run what tells it from those whose names are alike but for the hash. `total` is None for a budget
+    in minutes. `loss` is the validation loss, or while it trains the last training loss.
     """
 
     title: str
@@ -33,6 +36,7 @@ class Progress:
     tokens_per_second: float | None = None
     seconds_left: float | None = None
     failed: dict[str, str] | None = None  # run: reason
+    label: str = ""
 
     @property
     def is_follow_up(self) -> bool:
@@ -47,14 +51,53 @@ class Progress:
 def status(graph: Graph) -> list[Progress]:
     """Every pre-training run, each followed by its follow-ups; last the fits of smooth functions, if there are any."""
     lines = []
-    for node in graph.nodes:
-        own = _pretraining(node)
+    for node, label in zip(graph.nodes, _labels(graph.nodes), strict=True):
+        own = replace(_pretraining(node), label=label)
         lines.append(own)
         for follow_up in node.follow_ups:
             lines.append(_follow_up(graph, node, follow_up, parent_finished=own.state == "finished"))
     if graph.study.approximation is not None:
         lines.append(_approximation(graph.study.approximation, graph.runs))
     return lines
+
+
+def _labels(nodes: Sequence[Node]) -> list[str]:
+    """For each node what tells its run from those whose names are alike but for the hash; mostly nothing."""
+    alike: dict[str, list[int]] = defaultdict(list)
+    for i, node in enumerate(nodes):
+        alike[node.run.id.rpartition("-")[0]].append(i)
+    labels = [""] * len(nodes)
+    for places in alike.values():
+        facts = _facts([nodes[i].plan.recipe for i in places])
+        for i, words in zip(places, told_apart(facts), strict=True):
+            labels[i] = words
+    return labels
+
+
+def _facts(recipes: Sequence[Recipe]) -> list[dict[str, str]]:
+    """What each recipe says, in words by key: first of its activations as the report does, then all else that is short.
+
+    Of a key its last part is told, or the last two where another key ends alike.
+    """
+    of_model = {"activation": True, "activation_overrides": True, "moe": {"activation_sharing"}}
+    own: dict[str, Any] = {"name": True, "seed": True, "model": of_model}
+    said = [spelled(recipe.model_dump(mode="json", exclude_unset=True, exclude=own)) for recipe in recipes]
+    used = Counter(key.rpartition(".")[2] for key in {key for words in said for key in words})
+    told = [{key: word[len(key) - len(_end(key, used)) :] for key, word in words.items()} for words in said]
+    return [{**_of_activations(recipe), **words} for recipe, words in zip(recipes, told, strict=True)]
+
+
+def _end(key: str, used: Counter[str]) -> str:
+    *_, last = parts = key.split(".")
+    return last if used[last] == 1 else ".".join(parts[-2:])
+
+
+def _of_activations(recipe: Recipe) -> dict[str, str]:
+    """The report's words: one for each option, and one for what else is not the default."""
+    words = treatment(recipe.model)
+    options = {word.partition("=")[0]: word for word in words if " " not in word.partition("=")[0]}
+    others = ", ".join(word for word in words if word not in options.values())
+    return {**options, **({"": others} if others else {})}
 
 
 def _approximation(request: ApproximationSection, runs: Path) -> Progress:
@@ -100,7 +143,7 @@ def _seconds_left(recipe: Recipe, last: dict[str, Any]) -> float | None:
 
 
 def _follow_up(graph: Graph, node: Node, follow_up: FollowUp, *, parent_finished: bool) -> Progress:
-    title = INDENT + follow_up.title
+    title = INDENT + graph.titles[follow_up]
     if not parent_finished:
         return Progress(title, "waiting", 0, follow_up.n_runs(node.plan.recipe))
     runs = graph.follow_up_runs(node, follow_up)

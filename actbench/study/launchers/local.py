@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from actbench.errors import BadInput, Interrupted, Problem
+from actbench.store import identity_hash
 from actbench.study.launchers import check_options
 from actbench.study.tasks import Task, perform
 from actbench.training.hardware import use_threads
@@ -99,7 +101,7 @@ class LocalLauncher:
     def _log(self, task: Task) -> Path:
         folder = self.folder / "logs"
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{task.title.replace(' ', '-')}.log"
+        return folder / log_name(task)
 
     def _reason(self, task: Task, process: Any, receiver: Connection) -> str:
         try:
@@ -110,6 +112,13 @@ class LocalLauncher:
         if process.exitcode and not reason:
             reason = f"the process ended with {_ended_by(process.exitcode)}"
         return f"{reason} (see {self._log(task)})" if reason and self.jobs > 1 else reason
+
+
+def log_name(task: Task) -> str:
+    """The name of a task's log: its title, as it can be typed without quotes; a hash tells what that takes from it."""
+    words = re.sub(r"[()]|,(?= )", "", task.title).replace(" ", "-")
+    name = re.sub(r"[^\w.,+=#:-]", "_", words)
+    return f"{name}.log" if name == words else f"{name}-{identity_hash({'title': task.title})}.log"
 
 
 def visible_gpus() -> list[str]:

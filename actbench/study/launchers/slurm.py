@@ -48,13 +48,14 @@ ENDED = {
 }  # fmt: skip
 LARGEST_ARRAY = 1000  # Slurm's own limit is 1001 unless the cluster's says otherwise
 LOOK_S, QUEUE_S = 0.5, 10.0  # from one look for results to the next, and from one at the queue to the next
-SILENT_S = 900.0  # for so long the queue may not answer
+OPENING_S, AGAIN_S = 20.0, 3.0  # for so long it may not answer at the start, asked again so often: it may be restarting
+SILENT_S = 900.0  # for so long it may not answer later
 
 
 def open_launcher(runs: Path, folder: Path, options: dict[str, str]) -> SlurmLauncher:
     """Its options are submitit's, which are called as sbatch's, and `max_num_timeout` and `keep_jobs`.
 
-    Raises BadInput for another option, or where submitit or Slurm is not there.
+    Raises BadInput for another option, or where submitit or Slurm is not there or its controller does not answer.
     """
     try:
         from submitit import SlurmExecutor
@@ -163,14 +164,42 @@ class Queue:
 
         Raises RunFailed when it is silent for long.
         """
+        try:
+            return self._ask()
+        except _Silent as silent:
+            if time.monotonic() > self._answered + SILENT_S:
+                again = "the same command takes its jobs up again"
+                raise RunFailed(f"Slurm does not answer: {silent}; {again}") from None
+            return None
+
+    def first_states(self) -> dict[str, str]:
+        """The same before there is anything to lose. Raises BadInput when Slurm is silent for OPENING_S."""
+        end = time.monotonic() + OPENING_S
+        while True:
+            try:
+                return self._ask(end - time.monotonic())
+            except _Silent as silent:
+                if time.monotonic() + AGAIN_S >= end:
+                    hint = "`squeue` must answer here: is slurmctld up, and does SLURM_CONF name its slurm.conf?"
+                    raise BadInput(Problem(f"Slurm does not answer: {silent}", "--launcher slurm", hint=hint)) from None
+            time.sleep(AGAIN_S)
+
+    def _ask(self, seconds: float | None = None) -> dict[str, str]:
+        """What squeue says, within so many seconds. Raises _Silent with what it complains of."""
         which = [f"--user={os.getuid()}", f"--name={self.name}", "--array", "--states=all"]
-        done = subprocess.run(["squeue", "--noheader", "--format=%i %T", *which], capture_output=True, text=True)
-        if done.returncode == 0:
-            self._answered = time.monotonic()
-            return dict(line.split() for line in done.stdout.splitlines())
-        if time.monotonic() > self._answered + SILENT_S:
-            raise RunFailed(f"Slurm does not answer: {done.stderr.strip()}; the same command takes its jobs up again")
-        return None
+        command = ["squeue", "--noheader", "--format=%i %T", *which]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise _Silent(f"squeue waited {seconds:.0f} s in vain") from None
+        if done.returncode:
+            raise _Silent("; ".join(done.stderr.strip().splitlines()) or f"squeue ended with {done.returncode}")
+        self._answered = time.monotonic()
+        return dict(line.split() for line in done.stdout.splitlines())
+
+
+class _Silent(Exception):
+    """Slurm's controller does not answer."""
 
 
 class SlurmLauncher:
@@ -226,10 +255,8 @@ class SlurmLauncher:
         """The study's jobs that another process submitted and that have not ended: run ids, and the job's own."""
         from submitit.helpers import DelayedSubmission
 
-        while (states := self.queue.states()) is None:
-            time.sleep(LOOK_S)
         found = {}
-        for job, state in states.items():
+        for job, state in self.queue.first_states().items():
             pickle = self._paths(job).submitted_pickle
             if state not in ENDED and pickle.exists():
                 try:
