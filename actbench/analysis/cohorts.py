@@ -22,6 +22,7 @@ from actbench.config.resolve import read_recorded
 from actbench.config.schema import WHERE_DATA_IS
 from actbench.errors import nearest
 from actbench.store import Run, identity_hash
+from actbench.store.index import flat
 
 Place = tuple[str, str | None, str | None, bool]  # a cohort's name, task and text, and whether it is zero-shot
 
@@ -270,8 +271,8 @@ def _differing_recipes(firsts: Sequence[Run], places: Sequence[Place]) -> list[l
     than it was trained on.
     """
     shared = [setup(first) for first in firsts]
-    recipes = [flat(one["recipe"]) for one in shared]
-    found = [flat({"hardware": one["hardware"]}) for one in shared]
+    recipes = [dict(flat(one["recipe"])) for one in shared]
+    found = [dict(flat({"hardware": one["hardware"]})) for one in shared]
     values = [{**_all_values(run), **hardware} for run, hardware in zip(firsts, found, strict=True)]
     words = []
     for own, place in zip(values, places, strict=True):
@@ -286,16 +287,7 @@ def _differing_recipes(firsts: Sequence[Run], places: Sequence[Place]) -> list[l
 def _all_values(run: Run) -> dict[str, Any]:
     """A recorded recipe's values by dotted key, also those that stand by default."""
     recorded = read_recorded(run.info["recipe"], str(run.folder / "run.json"))
-    return flat(recorded.model_dump(mode="json"))
-
-
-def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested mappings by dotted key; lists stay whole."""
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        nested = isinstance(value, Mapping) and value
-        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return found
+    return dict(flat(recorded.model_dump(mode="json")))
 
 
 def _differing(each: Sequence[Mapping[str, Any]]) -> list[str]:
