@@ -95,6 +95,7 @@ def test_groups_of_similar_length_change_no_result(monkeypatch: pytest.MonkeyPat
     model, own = classifier(0), batch([20, 19, 9, 8, 8, 2], 4)
     whole = model(**own)
     monkeypatch.setattr("actbench.nn.padding.WORTH", 1)
+    monkeypatch.setattr("actbench.nn.padding.GROUPED", 1)
     assert len(Padding(own["attention"], LENGTH).groups) > 2
     torch.testing.assert_close(model(**own), whole, **TIGHT)
     for one, other in zip(learnt(model, model(**own)), learnt(model, whole), strict=True):
@@ -106,4 +107,37 @@ def test_a_group_more_must_be_worth_it() -> None:
     assert group_sizes([40] * 16 + [128] * 16) == [16, 16]
     assert group_sizes([128, 40] * 16 + [128]) == [33], "only neighbours make a group"
     assert group_sizes([16] * 16 + [8] * 16) == [32], "too little to spare"
+    assert group_sizes([128] * 10 + [40] * 22) == [16, 16], "groups of other sizes would be products of other shapes"
     assert group_sizes([128]) == [1]
+
+
+@pytest.mark.parametrize("name", ["gelu", "raf", "poly_norm"])
+def test_rows_that_stand_for_no_token_change_nothing(name: str) -> None:
+    model, own = classifier(0, activation=act(name)), BATCHES[0]
+    rows: list[int] = []
+    model.encoder.layers[0].feed_forward.register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
+    (ours,), alone = Stack([model])([own]), model(**own)
+    assert rows == [64, 9 + 4 + 7]
+    torch.testing.assert_close(ours, alone, **TIGHT)
+    for one, other in zip(learnt(model, ours), learnt(model, alone), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
+
+
+def test_hidden_states_are_put_back_without_rows_that_stand_for_no_token() -> None:
+    real = BATCHES[2]["attention"]
+    padding = Padding(real, LENGTH, filled=True)
+    x = torch.randn(64, 3)
+    restored = padding.restore(x)
+    torch.testing.assert_close(restored[real], x[: int(real.sum())], rtol=0, atol=0)
+    assert not restored[~real].any()
+
+
+def test_batches_of_all_kinds_of_lengths_have_products_of_few_shapes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows, groups = set(), set()
+    for _ in range(100):
+        lengths = torch.randint(20, 129, (32,), generator=generator).sort(descending=True).values
+        padding = Padding(torch.arange(128) < lengths[:, None], 128, filled=True)
+        rows.add(len(padding.positions))
+        groups |= {tuple(group.real.shape) for group in padding.groups}
+    assert len(rows) < 20 and len(groups) < 20, "100 batches would have some 90 numbers of tokens, and more groups"

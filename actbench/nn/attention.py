@@ -52,7 +52,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; not for causal attention.
 
-        With `padding`, x is (N, D), the real tokens alone, and so is the result without `at`. With `allowed`
+        With `padding`, x is (N, D), its rows alone, and so is the result without `at`. With `allowed`
         (B, T, T), token i attends to j where allowed[:, i, j], causal or not.
         """
         qkv = self.qkv(x)
@@ -60,11 +60,10 @@ class Attention(nn.Module):
             return self.output(self._attend(qkv, at, allowed=allowed))
         parts, done = [], 0
         for group, part in padding.split(qkv):
-            wanted = at[done : done + len(group.real)] if at is not None else None
-            y = self._attend(group.restore(part), wanted, group)
-            parts.append(group.remove(y) if at is None else y)
-            done += len(group.real)
-        return self.output(torch.cat(parts) if len(parts) > 1 else parts[0])
+            wanted = at[done : done + len(part)] if at is not None else None
+            parts.append(self._attend(part, wanted, group))
+            done += len(part)
+        return self.output(padding.join(parts) if at is None else torch.cat(parts))
 
     def heads(self, qkv: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, D + 2 K) -> queries (B, H, M, C), and keys and values, each (B, H, T, C)."""

@@ -4,8 +4,11 @@ Only attention needs sequences side by side, and those of similar length are eno
 take padding away and to put it back are each a choice of rows, and the backward pass of the other: attention masks
 padding out, so no gradient comes from there.
 
-Shapes: B batch, T time, N real tokens of the batch; G sequences of a group, S the longest of them, n their real tokens;
-H heads, M positions that attend; R rows: either sequences or tokens.
+A CPU's matrix products in bf16 are made for each shape that they meet, which takes longer than a small product itself,
+and no two batches have as many tokens. So some rows may stand for no token, and groups are of few sizes and widths.
+
+Shapes: B batch, T time, N rows: real tokens, then any that stand for none; G sequences of a group, S what they are
+padded to; H heads, M positions that attend; R rows of either kind: sequences or tokens.
 """
 
 from __future__ import annotations
@@ -16,10 +19,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from actbench.nn.dropout import Places
 
-WORTH = 4096  # weights of one attention head that one more group must spare, for it adds some fifty calls a layer
+WORTH = 4096  # weights of one attention head that one more group must spare, for it adds some twenty calls a layer
+GROUPED = 16  # a group has a multiple of so many sequences, but for a batch's last
+WIDE = 8  # and is padded to a multiple of so many tokens
+FILLED = 64  # filled, a batch has a multiple of so many rows
 
 
 class Rows(NamedTuple):
@@ -43,39 +50,58 @@ class Rows(NamedTuple):
 class Padding:
     """Where the real tokens of a batch stand; in each sequence they come first.
 
-    positions: (N,), the place of each token in its sequence. starts: (B,), where each sequence begins among the N.
+    positions: (N,), where in its sequence each row's token stands. starts: (B,), the row with which each sequence begins.
     sequences, tokens: how many of each belong to each of the models that share the batch, one after the other.
     """
 
-    def __init__(self, real: Tensor, length: int, models: Sequence[int] = ()):
+    def __init__(self, real: Tensor, length: int, models: Sequence[int] = (), *, filled: bool = False):
         """`real` (B, T) is True at real tokens; `length` is the most that a sequence may have.
 
-        `models` says how many sequences each of several models has.
+        `models` says how many sequences each of several models has. `filled`: with rows that stand for no token, so
+        that few batches differ in how many they have; of one model alone.
         """
         lengths = real.sum(1)
-        self.real, self._places = real, real.flatten().nonzero()[:, 0]
-        self.positions = self._places % real.shape[1]
+        self.real, self.sequences = real, tuple(models) or (len(real),)
         self.starts = lengths.cumsum(0) - lengths
-        self.sequences = tuple(models) or (len(real),)
-        self.tokens = tuple(int(part.sum()) for part in lengths.split(self.sequences))
+        tokens = [int(part.sum()) for part in lengths.split(self.sequences)]
+        self._n = sum(tokens)
+        spare = -self._n % FILLED if filled and len(tokens) == 1 else 0
+        self.tokens = (tokens[0] + spare, *tokens[1:])
+        self._at = F.pad(real.flatten().nonzero()[:, 0], (0, spare))
+        self._stands = torch.arange(len(self._at), device=real.device) < self._n if spare else None
+        self.positions = self._at % real.shape[1]
         sizes = group_sizes(lengths.tolist()) if real.device.type == "cpu" else [len(real)]
         rows = Rows.of(self.sequences, real.device)
-        parts = zip(real.split(sizes), rows.models.split(sizes), rows.numbers.split(sizes), strict=True)
-        self.groups = [Group(part, Rows(*named), length) for part, *named in parts]
+        each = zip(lengths.split(sizes), rows.models.split(sizes), rows.numbers.split(sizes), strict=True)
+        self.groups = [Group(own, Rows(owners, numbers), length) for own, owners, numbers in each]
+        self._real = torch.cat([group.real.flatten() for group in self.groups])
+        self._places = F.pad(self._real.nonzero()[:, 0], (0, spare))
+        begins = zip(self.groups, self.starts.split(sizes), strict=True)
+        self._rows = torch.cat([group.rows(starts).flatten() for group, starts in begins])
         self._hidden: dict[torch.Size, Places] = {}
 
     def remove(self, x: Tensor) -> Tensor:
         """(B, T, ...) -> (N, ...). For what needs no gradient."""
-        return x.flatten(0, 1)[self._places]
+        return x.flatten(0, 1)[self._at]
 
     def restore(self, x: Tensor) -> Tensor:
         """(N, ...) -> (B, T, ...), zero at padding."""
         padded = x.new_zeros(self.real.numel(), *x.shape[1:])
-        return padded.index_copy(0, self._places, x).unflatten(0, self.real.shape)
+        return padded.index_copy(0, self._at[: self._n], x[: self._n]).unflatten(0, self.real.shape)
 
     def split(self, x: Tensor) -> Iterator[tuple[Group, Tensor]]:
-        """Every group and its part of x (N, ...)."""
-        return zip(self.groups, x.split([len(group.places) for group in self.groups]), strict=True)
+        """Every group and its part of x (N, ...): (G, S, ...), something finite at padding.
+
+        No gradient may come from padding.
+        """
+        padded = _Take.apply(x, self._rows, self._places, self._stands)
+        parts = padded.split([group.real.numel() for group in self.groups])
+        return ((group, part.unflatten(0, group.real.shape)) for group, part in zip(self.groups, parts, strict=True))
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """Every group's part (G, S, ...) -> (N, ...)."""
+        padded = torch.cat([part.flatten(0, 1) for part in parts])
+        return _Take.apply(padded, self._places, self._rows, self._real)
 
     def by_model(self, x: Tensor) -> tuple[Tensor, ...]:
         """Every model's part of x (R, ...)."""
@@ -94,28 +120,22 @@ class Padding:
 
 
 class Group:
-    """Neighbours in a batch, padded to the longest of them.
+    """Neighbours in a batch, padded alike.
 
-    real: (G, S), True at real tokens. places: (n,), the place of each among the G * S. rows: (G, S), which of the n
-    stands at a place; at padding, the first of them.
+    real: (G, S), True at real tokens.
     """
 
-    def __init__(self, real: Tensor, sequences: Rows, length: int):
-        """Of sequences with real tokens where `real` (G, T) is True."""
-        self.real = real[:, : int(real.sum(1).max())]
-        flat = self.real.flatten()
-        self.places = flat.nonzero()[:, 0]
-        self.rows = torch.where(flat, flat.cumsum(0) - 1, 0).view(self.real.shape)
+    def __init__(self, lengths: Tensor, sequences: Rows, length: int):
+        """Of sequences of these lengths (G,)."""
+        wide = -(-int(lengths.max()) // WIDE) * WIDE
+        self._column = torch.arange(wide, device=lengths.device)
+        self.real = self._column < lengths[:, None]
         self._sequences, self._length = sequences, length
         self._weights: dict[tuple[int, int], Places] = {}
 
-    def remove(self, x: Tensor) -> Tensor:
-        """(G, S, ...) -> (n, ...)."""
-        return _Take.apply(x.flatten(0, 1), self.places, self.rows.flatten(), self.real.flatten())
-
-    def restore(self, x: Tensor) -> Tensor:
-        """(n, ...) -> (G, S, ...), something finite at padding. No gradient may come from there."""
-        return _Take.apply(x, self.rows.flatten(), self.places, None).unflatten(0, self.rows.shape)
+    def rows(self, starts: Tensor) -> Tensor:
+        """The rows (G, S) of sequences that begin at these (G,); at padding, of a sequence's first token."""
+        return starts[:, None] + torch.where(self.real, self._column, 0)
 
     def weights(self, heads: int, queries: int) -> Places:
         """What attention weights (G, H, M, S) are called: the same however far a batch is padded, and grouped."""
@@ -132,10 +152,11 @@ def group_sizes(lengths: Sequence[int]) -> list[int]:
     n, longest = len(lengths), max(lengths)
     until = list(accumulate(lengths, max))
     after = list(accumulate(reversed(lengths), max))[::-1]
-    spared = [n * longest**2 - i * until[i - 1] ** 2 - (n - i) * after[i] ** 2 for i in range(1, n)]
+    cuts = range(GROUPED, n, GROUPED)
+    spared = [n * longest**2 - i * until[i - 1] ** 2 - (n - i) * after[i] ** 2 for i in cuts]
     if max(spared, default=0) < WORTH:
         return [n]
-    cut = spared.index(max(spared)) + 1
+    cut = cuts[spared.index(max(spared))]
     return [*group_sizes(lengths[:cut]), *group_sizes(lengths[cut:])]
 
 

@@ -41,7 +41,7 @@ class Stack(nn.Module):
             torch.cat([F.pad(batch[key], (0, longest - batch[key].shape[1])) for batch in batches])
             for key in ("tokens", "segments", "attention")
         )
-        padding = Padding(real, self._length, [len(batch["tokens"]) for batch in batches])
+        padding = Padding(real, self._length, [len(batch["tokens"]) for batch in batches], filled=True)
         self._rows.padding = padding
         return self.joint(tokens, segments, padding).split(padding.sequences)
 
