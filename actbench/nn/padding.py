@@ -50,7 +50,7 @@ class Rows(NamedTuple):
 class Padding:
     """Where the real tokens of a batch stand; in each sequence they come first.
 
-    positions: (N,), where in its sequence each row's token stands. starts: (B,), the row with which each sequence begins.
+    positions: (N,), where in its sequence each row's token stands. starts: (B,), the row where each sequence begins.
     sequences, tokens: how many of each belong to each of the models that share the batch, one after the other.
     """
 
