@@ -9,7 +9,8 @@ Shapes: N tokens, D model width, V vocabulary, R rows taken at a time.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,24 +32,45 @@ class CrossEntropy(nn.Module):
         """
         if torch.is_grad_enabled():
             return _WithGradient.apply(self.part, hidden, targets, weight, bias)
-        nats = [_nats(*rows, weight, bias)[0] for rows in _parts(hidden, targets)]
+        nats = [
+            F.cross_entropy(F.linear(rows, weight, bias).float(), wanted, reduction="sum")
+            for rows, wanted in _parts(hidden, targets)
+        ]
         return torch.stack(nats).sum() / len(targets)
 
 
+class Gradients(NamedTuple):
+    """Of the loss by the rows' hidden states (R, D), the weight (V, D) and, if any, the bias (V,)."""
+
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
 class CrossEntropyPart(nn.Module):
-    """The summed loss of some rows and its gradients, all times `scale`; a module of its own to be compiled alone."""
+    """The summed loss of some rows times `scale`, and its gradients; a module of its own to be compiled alone."""
 
     def forward(
-        self, hidden: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None, scale: float
-    ) -> tuple[Tensor, ...]:
-        """`hidden` (R, D), `targets` (R,) -> the loss, then its gradients by hidden, weight and, if any, bias."""
-        nats, logits, log_z = _nats(hidden, targets, weight, bias)
+        self, hidden: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None, scale: float, into: Gradients
+    ) -> Tensor:
+        """`hidden` (R, D), `targets` (R,) -> the loss. Its gradients are written, the parameters' added, to `into`.
+
+        Each exponential is taken once: it makes the normaliser and the gradient. Added to in here, the weight's
+        gradient goes through memory once less.
+        """
+        logits = F.linear(hidden, weight, bias).float()
+        largest = logits.amax(-1, keepdim=True)
+        exponentials = (logits - largest).exp()
+        normaliser = exponentials.sum(-1, keepdim=True)
+        nats = (normaliser.log() + largest - logits.gather(-1, targets[:, None])).sum()
         ids = torch.arange(len(weight), dtype=torch.int32, device=weight.device)
         hit = ids == targets[:, None].to(torch.int32)
-        d_logits = ((logits - log_z).exp() - hit.float()) * scale
-        d_hidden = F.linear(d_logits, weight.t()).to(hidden.dtype)
-        d_weight = F.linear(d_logits.t(), hidden.t()).to(weight.dtype)
-        return (nats * scale, d_hidden, d_weight, *([] if bias is None else [d_logits.sum(0)]))
+        d_logits = exponentials * (scale / normaliser) - hit.float() * scale
+        into.hidden.copy_(F.linear(d_logits, weight.t()))
+        into.weight.add_(F.linear(d_logits.t(), hidden.t()))
+        if into.bias is not None:
+            into.bias.add_(d_logits.sum(0))
+        return nats * scale
 
 
 class _WithGradient(torch.autograd.Function):
@@ -56,33 +78,23 @@ class _WithGradient(torch.autograd.Function):
     def forward(
         ctx: Any, part: CrossEntropyPart, hidden: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
+        into = Gradients(
+            torch.empty_like(hidden), torch.zeros_like(weight), None if bias is None else torch.zeros_like(bias)
+        )
         loss = torch.zeros((), device=hidden.device)
-        d_hidden = []
-        sums = [torch.zeros_like(parameter) for parameter in (weight, bias) if parameter is not None]
-        for rows, wanted in _parts(hidden, targets):
-            nats, d_rows, *d_parameters = part(rows, wanted, weight, bias, 1 / len(targets))
-            loss += nats
-            d_hidden.append(d_rows)
-            for total, d in zip(sums, d_parameters, strict=True):
-                total += d
-        ctx.save_for_backward(torch.cat(d_hidden), *sums)
+        for rows, wanted, d_rows in _parts(hidden, targets, into.hidden):
+            loss += part(rows, wanted, weight, bias, 1 / len(targets), into._replace(hidden=d_rows))
+        ctx.save_for_backward(*into)
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        d_hidden, d_weight, *d_bias = (saved * grad for saved in ctx.saved_tensors)
-        return None, d_hidden, None, d_weight, d_bias[0] if d_bias else None
+        d_hidden, d_weight, d_bias = (None if saved is None else saved * grad for saved in ctx.saved_tensors)
+        return None, d_hidden, None, d_weight, d_bias
 
 
-def _parts(hidden: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _parts(hidden: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """R rows at a time, R = 4 D: with fewer, summing the gradients of the weights would cost as much as the logits."""
     rows = 4 * hidden.shape[-1]
-    return list(zip(hidden.split(rows), targets.split(rows), strict=True))
-
-
-def _nats(hidden: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The summed loss of some rows, their logits (R, V) in fp32, and the logarithm of their normalisers (R, 1)."""
-    logits = F.linear(hidden, weight, bias).float()
-    log_z = logits.logsumexp(-1, keepdim=True)
-    return (log_z - logits.gather(-1, targets[:, None])).sum(), logits, log_z
+    return zip(*(x.split(rows) for x in (hidden, *others)), strict=True)

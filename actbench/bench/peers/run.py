@@ -22,7 +22,8 @@ from actbench.training.allocator import HUGE_PAGES
 
 Say = Callable[[str], None]
 
-SHORT_STEPS = 20  # of a turn on a GPU, where one step is too short to time
+GPU_STEPS = 20  # of a turn on a GPU, where one step is too short to time
+FINETUNING_STEPS = 5  # of a turn on a CPU: batches differ in length
 OURS = {"pretrain": "actbench-pretrain", "finetune": "actbench-finetune", "pack": "actbench-pack"}
 
 
@@ -68,8 +69,7 @@ def run(
 
 
 def _measure(pair: Pair, workshop: Workshop, rounds: int) -> Outcome:
-    short = machine.hardware().device == "cuda" and pair.kind != "pack"
-    turn = SHORT_STEPS if short else 1
+    turn = _turn(pair)
     job = workshop.job(pair, WARM_UP + rounds * turn)
     ours, theirs = alternate(
         partial(Side, OURS[pair.kind], job.ours, workshop.environment),
@@ -78,6 +78,15 @@ def _measure(pair: Pair, workshop: Workshop, rounds: int) -> Outcome:
         steps=turn,
     )
     return Outcome(pair, rounds, turn, job.amount, ours, theirs)
+
+
+def _turn(pair: Pair) -> int:
+    """Steps in a turn."""
+    if pair.kind == "pack":
+        return 1
+    if machine.hardware().device == "cuda":
+        return GPU_STEPS
+    return FINETUNING_STEPS if pair.kind == "finetune" else 1
 
 
 def environment() -> dict[str, str]:

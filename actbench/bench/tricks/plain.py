@@ -16,7 +16,7 @@ from actbench.nn.attention import Attention, pick
 from actbench.nn.bert import Bert
 from actbench.nn.dropout import Dropout, Places, _drop, _index
 from actbench.nn.experts import MixtureOfExperts
-from actbench.nn.loss import CrossEntropy, CrossEntropyPart
+from actbench.nn.loss import CrossEntropy, CrossEntropyPart, Gradients
 from actbench.nn.padding import Padding
 from actbench.training import hardware
 
@@ -26,18 +26,23 @@ class WholeLogits(CrossEntropy):
 
     def forward(self, hidden: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """(N, D), (N,), (V, D), (V,) -> nats."""
-        (loss,) = self.part(hidden, targets, weight, bias, 1.0)
-        return loss
+        return self.part(hidden, targets, weight, bias, 1.0)
 
 
 class WholeLogitsPart(CrossEntropyPart):
     """The formula of WholeLogits, where training compiles it."""
 
     def forward(
-        self, hidden: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None, scale: float
-    ) -> tuple[Tensor, ...]:
+        self,
+        hidden: Tensor,
+        targets: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        scale: float,
+        into: Gradients | None = None,
+    ) -> Tensor:
         """(N, D), (N,) -> the mean loss alone, times `scale`."""
-        return (F.cross_entropy(F.linear(hidden, weight, bias).float(), targets) * scale,)
+        return F.cross_entropy(F.linear(hidden, weight, bias).float(), targets) * scale
 
 
 class TorchDropout(Dropout):
