@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+Parts = Callable[[str], Iterable[str]]  # what a tokenizer's model reads of a word
 
 _MARK = r"[!-&(-/:-@\[-`{-~]"  # ASCII's punctuation without the apostrophe, as GPT-2 has words like 's
 _PLAIN = r"[A-Za-z0-9]"  # no other letter: an accent might follow as a character of its own
@@ -25,8 +29,11 @@ def _word(not_spaces: str) -> tuple[str, str]:
 
 # BERT's rules take controls away and join what they parted.
 _BERT_WORD = re.compile(_word(r"\x0b\x0c\x1c-\x1f\x85")[1])
-# To GPT-2's they are white space, but for four; white space counts, and belongs to what follows.
-_GPT2_WORD = re.compile("{0}*+{1}|{0}++\\Z".format(*_word(r"\x1c-\x1f")))
+# To GPT-2's they are white space, but for four; white space counts, and belongs to what follows. What most words look
+# like is tried first.
+_GPT2_WORD = re.compile(" {2}++(?={3}|[ \\n])|{0}*+{1}|{0}++\\Z".format(*_word(r"\x1c-\x1f"), _PLAIN, _MARK))
+
+_GPT2_PART = re.compile(r" ?(?:[A-Za-z]+|[0-9]+)").fullmatch  # most words: all of such a one is a part
 
 _MOST_CHARACTERS = 1 << 21  # of the words known at a time: some 60 MB
 
@@ -47,43 +54,68 @@ class Encoder:
 
 
 class WordEncoder(Encoder):
-    """The same, faster, for a tokenizer whose words are what `word` matches."""
+    """The same, faster, for a tokenizer whose words are what `word` matches, and whose model reads `parts` of them."""
 
     cut = re.compile(r"(?<=\S)[ \n](?=\S)")  # spaces too: there are texts without a line break
 
-    def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, word: re.Pattern[str]):
+    def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, word: re.Pattern[str], parts: Parts):
         super().__init__(tokenizer, dtype)
-        self._words_of = word.findall
-        self._known: dict[str, bytes] = {}
-        self._characters = 0  # of the known words
+        self._words_of, self._known = word.findall, _Known(tokenizer, dtype, parts)
 
     def __call__(self, texts: list[str]) -> list[bytes]:
         """Each text's tokens."""
-        words = [self._words_of(text) for text in texts]
-        new = list(set().union(*words).difference(self._known))
-        self._known.update(zip(new, super().__call__(new), strict=True))
-        tokens = [b"".join(map(self._known.__getitem__, found)) for found in words]
-        self._characters += sum(map(len, new))
-        if self._characters > _MOST_CHARACTERS:
-            self._known, self._characters = {}, 0
+        tokens = [b"".join(map(self._known.__getitem__, self._words_of(text))) for text in texts]
+        if self._known.characters > _MOST_CHARACTERS:
+            self._known.forget()
         return tokens
+
+
+class _Known(dict[str, bytes]):
+    """The tokens of every word that was asked for.
+
+    They come from the tokenizer's parts, one by one: all of it, made for long texts, takes three times as long a word.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, parts: Parts):
+        super().__init__()
+        self._parts, self._tokens, self._type = parts, tokenizer.model.tokenize, dtype.char
+        self.characters = 0
+
+    def __missing__(self, word: str) -> bytes:
+        found = array(self._type, [token.id for part in self._parts(word) for token in self._tokens(part)]).tobytes()
+        self[word] = found
+        self.characters += len(word)
+        return found
+
+    def forget(self) -> None:
+        """All of them."""
+        self.clear()
+        self.characters = 0
 
 
 def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encoder:
     """The fastest exact way to encode with this tokenizer; special tokens in a text are to be text."""
-    word = _word_pattern(tokenizer)
-    return Encoder(tokenizer, dtype) if word is None else WordEncoder(tokenizer, dtype, word)
+    if all(token.special for token in tokenizer.get_added_tokens_decoder().values()):  # another may hold a space
+        rules, before = tokenizer.pre_tokenizer, tokenizer.normalizer
+        if isinstance(rules, pre_tokenizers.BertPreTokenizer) and isinstance(before, normalizers.BertNormalizer):
+            return WordEncoder(tokenizer, dtype, _BERT_WORD, partial(_bert_parts, rules, before))
+        if _gpt2(tokenizer):
+            return WordEncoder(tokenizer, dtype, _GPT2_WORD, partial(_gpt2_parts, rules))
+    return Encoder(tokenizer, dtype)
 
 
-def _word_pattern(tokenizer: Tokenizer) -> re.Pattern[str] | None:
-    """The words of BERT's or GPT-2's rules, or None for a tokenizer of other ones."""
-    if not all(token.special for token in tokenizer.get_added_tokens_decoder().values()):
-        return None  # an added token may hold a space
-    if isinstance(tokenizer.model, models.BPE) and tokenizer.model.dropout:
-        return None
-    rules, before = tokenizer.pre_tokenizer, tokenizer.normalizer
-    if isinstance(rules, pre_tokenizers.BertPreTokenizer) and isinstance(before, normalizers.BertNormalizer):
-        return _BERT_WORD
-    if isinstance(rules, pre_tokenizers.ByteLevel) and before is None:
-        return _GPT2_WORD if rules.use_regex and not rules.add_prefix_space else None
-    return None
+def _gpt2(tokenizer: Tokenizer) -> bool:
+    rules, model = tokenizer.pre_tokenizer, tokenizer.model
+    if not isinstance(rules, pre_tokenizers.ByteLevel) or tokenizer.normalizer is not None:
+        return False
+    return rules.use_regex and not rules.add_prefix_space and not (isinstance(model, models.BPE) and model.dropout)
+
+
+def _bert_parts(rules: pre_tokenizers.BertPreTokenizer, before: normalizers.BertNormalizer, word: str) -> Iterable[str]:
+    return [part for part, _ in rules.pre_tokenize_str(before.normalize_str(word))]
+
+
+def _gpt2_parts(rules: pre_tokenizers.ByteLevel, word: str) -> Iterable[str]:
+    if _GPT2_PART(word):
+        return (word.replace(" ", "\u0120"),)  # as it spells a space
+    return [part for part, _ in rules.pre_tokenize_str(word)]
