@@ -176,10 +176,35 @@ def test_a_failing_run_stops_no_other_and_is_told(actbench, pretrained, glue, tm
     assert done.stderr.count("-s0-") >= 1 and "finite" in done.stderr
 
 
+def test_jobs_share_the_runs_and_change_none(actbench, pretrained, glue, tmp_path):
+    shutil.copytree(tmp_path / "runs" / pretrained, tmp_path / "jobs" / pretrained)
+    select = ("--tasks", "cola,rte", "--train-size", 20, "--seeds", "0-2", "--grid", "lr=1e-4,5e-4")
+    alone = finetune(actbench, pretrained, glue, *select, check=0)
+    side_by_side = finetune(actbench, pretrained, glue, *select, "--jobs", 2, runs="jobs", check=0)
+    ours, theirs = (json.loads(done.stdout)["results"] for done in (side_by_side, alone))
+    assert len(ours) == 6 and [r["run"] for r in ours] == [r["run"] for r in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["scores"]["dev"] == pytest.approx(other["scores"]["dev"], abs=0.15), "of twenty examples"
+    assert side_by_side.stderr.count("-cola-20-") == 6
+    threads = json.loads((tmp_path / "jobs" / ours[0]["run"] / "run.json").read_text())["hardware"]["threads"]
+    assert threads == 1
+    again = finetune(actbench, pretrained, glue, *select, "--jobs", 2, runs="jobs", check=0)
+    assert json.loads(again.stdout)["results"] == ours and again.stderr == ""
+
+
+def test_a_run_that_fails_among_jobs_stops_no_other_and_is_told(actbench, pretrained, glue, tmp_path):
+    more = ("--tasks", "cola", "--seeds", "0-3", "--grid", "lr=1e-4,1e38", "--jobs", 2)
+    done = finetune(actbench, pretrained, glue, *more, check=1)
+    assert len(list((tmp_path / "runs").glob("*cola*/failure.json"))) == 4
+    assert len(list((tmp_path / "runs").glob("*cola*/manifest.json"))) == 4
+    assert "finite" in done.stderr
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_with_its_own_exit_code(pretrained, glue, tmp_path, number, code):
+def test_a_signal_ends_it_with_its_own_exit_code(pretrained, glue, tmp_path, number, code, jobs):
     words = ("finetune", "glue", "--from", pretrained, "--data", glue, "--tasks", "cola", "--set", "epochs=100000")
-    command = [str(word) for word in (COMMAND, *words, "--set", "patience=null")]
+    command = [str(word) for word in (COMMAND, *words, "--set", "patience=null", "--seeds", "0-1", "--jobs", jobs)]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     end = time.time() + 200  # a busy machine takes its time to import torch
     while time.time() < end and not list((tmp_path / "runs").glob("*cola*/metrics.jsonl")):

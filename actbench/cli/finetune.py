@@ -58,6 +58,7 @@ TuneOption = Annotated[
         help="What moves: full, fixed-activation, bitfit, activation, bitfit+activation, head, random-bias:K.",
     ),
 ]
+JobsOption = Annotated[int, typer.Option(min=1, help="So many runs at once, the cores divided among them.")]
 SettingOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in lr=1e-4 or epochs=10.")
 ]
@@ -79,6 +80,7 @@ def glue(
     protocol: ProtocolOption = "raft",
     keep_weights: KeepOption = False,
     settings: SettingOption = None,
+    jobs: JobsOption = 1,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,7 +96,7 @@ def glue(
 
     chosen = _choose(tasks, list(TASKS), GROUPS)
     changed = _settings(_said(train_size, tune, protocol, keep_weights), settings, FinetuneSettings)
-    request = _request((from_run, activation), seeds, changed, read_grid(grid, FinetuneGrid), runs)
+    request = _request((from_run, activation), seeds, changed, read_grid(grid, FinetuneGrid), jobs, runs, data)
     _run(request, [load_glue(name, None if data == "hub" else Path(data)) for name in chosen], runs, as_json)
 
 
@@ -110,6 +112,7 @@ def probes(
     protocol: ProtocolOption = "raft",
     keep_weights: KeepOption = False,
     settings: SettingOption = None,
+    jobs: JobsOption = 1,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -125,7 +128,7 @@ def probes(
 
     chosen = _choose(tasks, list(TASKS))
     changed = _settings(_said(train_size, tune, protocol, keep_weights), settings, FinetuneSettings)
-    request = _request((from_run, activation), seeds, changed, read_grid(grid, FinetuneGrid), runs)
+    request = _request((from_run, activation), seeds, changed, read_grid(grid, FinetuneGrid), jobs, runs)
     loaded = probes_for(recipe_of(request.parent) if isinstance(request.parent, Run) else request.parent.recipe)
     _run(request, [loaded[name] for name in chosen], runs, as_json)
 
@@ -145,6 +148,7 @@ def squad(
     protocol: ProtocolOption = "raft",
     keep_weights: KeepOption = False,
     settings: SettingOption = None,
+    jobs: JobsOption = 1,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -160,25 +164,33 @@ def squad(
     if version not in VERSIONS:
         raise BadInput(Problem(f"no SQuAD {version}", "--version", hint=nearest(version, list(VERSIONS))))
     changed = _settings(_said(train_size, tune, protocol, keep_weights), settings, SquadSettings)
-    request = _request((from_run, activation), seeds, changed, read_grid(grid, SquadGrid), runs)
+    request = _request((from_run, activation), seeds, changed, read_grid(grid, SquadGrid), jobs, runs, data)
     _run(request, [load_squad(VERSIONS[version], None if data == "hub" else Path(data))], runs, as_json)
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What the flags ask for, checked before any data is read."""
+    """What the flags ask for, checked before any data is read. `data` is its folder, or hub; None: it is built in."""
 
     parent: Run | ImportPlan
     seeds: list[int]
     settings: FinetuneSettings
     grid: FinetuneGrid
+    data: str | None
+    jobs: int
 
 
 def _request(
-    origin: tuple[str, str | None], seeds: str, settings: FinetuneSettings, grid: FinetuneGrid, runs: Path
+    origin: tuple[str, str | None],
+    seeds: str,
+    settings: FinetuneSettings,
+    grid: FinetuneGrid,
+    jobs: int,
+    runs: Path,
+    data: str | None = None,
 ) -> _Request:
     wanted = parse_seeds(seeds)
-    return _Request(_parent(*origin, runs), wanted, settings, grid)
+    return _Request(_parent(*origin, runs), wanted, settings, grid, data, jobs)
 
 
 def _parent(from_run: str, activation: str | None, runs: Path) -> Run | ImportPlan:
@@ -252,10 +264,15 @@ def _run(request: _Request, tasks: list[TaskData], runs: Path, as_json: bool) ->
         parent = import_model(parent, say)
     plans = plan_finetuning(parent, tasks, request.seeds, request.settings, runs, request.grid)
     if not all(plan.run.manifest for plan in plans):
-        from actbench.training.finetune import finetune
+        if request.jobs > 1:
+            from actbench.study.finetune_jobs import finetune_in_jobs
 
-        for _ in finetune(plans, say):
-            pass
+            finetune_in_jobs(plans, request.settings, request.grid, request.data, runs, request.jobs, say)
+        else:
+            from actbench.training.finetune import finetune
+
+            for _ in finetune(plans, say):
+                pass
     finished = [plan.run for plan in plans if plan.run.manifest]
     choices = choices_by_task(finished, request.grid)
     left = {run.id for choice in choices.values() for run in choice.left}

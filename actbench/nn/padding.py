@@ -95,12 +95,15 @@ class Padding:
         No gradient may come from padding.
         """
         padded = _Take.apply(x, self._rows, self._places, self._stands)
-        parts = padded.split([group.real.numel() for group in self.groups])
+        parts = (padded,)
+        if len(self.groups) > 1:  # of one part too, the gradient would be a copy
+            parts = padded.split([group.real.numel() for group in self.groups])
         return ((group, part.unflatten(0, group.real.shape)) for group, part in zip(self.groups, parts, strict=True))
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Every group's part (G, S, ...) -> (N, ...)."""
-        padded = torch.cat([part.flatten(0, 1) for part in parts])
+        flat = [part.flatten(0, 1) for part in parts]
+        padded = torch.cat(flat) if len(flat) > 1 else flat[0]
         return _Take.apply(padded, self._places, self._rows, self._real)
 
     def by_model(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from actbench.study.graph import Graph
 from actbench.study.launchers import Launcher
 from actbench.study.stated import record, statements
 from actbench.study.tasks import Task
+from actbench.training.signals import interruptible
 
 if TYPE_CHECKING:
     from actbench.analysis.approximation import Kept
@@ -45,7 +45,7 @@ def run_study(graph: Graph, launcher: Launcher, say: Say, *, retry: bool = False
     compares is on record before anything runs; BadInput where the record is damaged.
     """
     record(graph)
-    with _stoppable():
+    with interruptible("study stopped; the same command goes on from here"):
         try:
             unrecorded = _Scheduler(graph, launcher, say, retry).carry_out()
             unrecorded |= _approximate(graph, say)
@@ -164,22 +164,3 @@ def _result(runs: list[Run]) -> str:
         return f"validation loss {summary['validation_loss']:.4f} after {summary['seconds']:.0f} s"
     metric, value = summary["headline"].values()
     return f"{metric} {'beyond all numbers' if value is None else f'{value:.4f}'}"
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGINT and SIGTERM raise Interrupted in the body, unless ignored, as under nohup; a second one ends at once."""
-
-    def stop(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise Interrupted(number, "study stopped; the same command goes on from here")
-
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in former.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

@@ -58,6 +58,25 @@ def stoppable(message: str) -> Iterator[Stop]:
         raise Interrupted(stop.number, message)
 
 
+@contextlib.contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """SIGINT and SIGTERM raise Interrupted in the body, unless ignored, as under nohup; a second one ends at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Interrupted(number, message)
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in former.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
 def end_with_parent() -> None:
     """Waits, in a thread, for this process's parent to end; should it be killed, this one saves and stops."""
     parent = multiprocessing.parent_process()

@@ -38,9 +38,9 @@ def open_launcher(runs: Path, folder: Path, options: dict[str, str]) -> LocalLau
 
 
 class LocalLauncher:
-    """Forks a process a task. Of several at once each writes what it has to say into a file under `folder`/logs."""
+    """Forks a process a task. Of several at once each writes what it says into a file in `folder`/logs, if any."""
 
-    def __init__(self, runs: Path, folder: Path, jobs: int = 1):
+    def __init__(self, runs: Path, folder: Path | None, jobs: int = 1):
         self.runs, self.folder, self.jobs = runs, folder, jobs
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
@@ -83,7 +83,7 @@ class LocalLauncher:
         while self._queue and len(self._running) < self.jobs:
             task = self._queue.popleft()
             receiver, sender = self._context.Pipe(duplex=False)
-            log = self._log(task) if self.jobs > 1 else None
+            log = self._log(task)
             gpus = self._gpus_for(task)
             arguments = (sender, task, self.runs, log, threads(self.jobs), gpus)
             process = self._context.Process(target=_work, args=arguments)
@@ -98,7 +98,9 @@ class LocalLauncher:
         wanted = task.recipe.hardware.devices if task.recipe else 1
         return sorted(self._gpus, key=lambda gpu: taken[gpu])[:wanted]
 
-    def _log(self, task: Task) -> Path:
+    def _log(self, task: Task) -> Path | None:
+        if self.folder is None or self.jobs == 1:
+            return None
         folder = self.folder / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / log_name(task)
@@ -111,7 +113,8 @@ class LocalLauncher:
         receiver.close()
         if process.exitcode and not reason:
             reason = f"the process ended with {_ended_by(process.exitcode)}"
-        return f"{reason} (see {self._log(task)})" if reason and self.jobs > 1 else reason
+        log = self._log(task)
+        return f"{reason} (see {log})" if reason and log else reason
 
 
 def log_name(task: Task) -> str:
