@@ -30,7 +30,7 @@ from actbench.bench.peers.orders import FinetuneOrder, PackOrder, PretrainOrder,
 from actbench.bench.peers.prepare import Sizes, Workshop
 from actbench.bench.peers.process import Measured, Side, SideFailed, alternate
 from actbench.bench.peers.results import Outcome, Results
-from actbench.bench.peers.run import environment, run
+from actbench.bench.peers.run import environment, run, steps_in_a_turn
 from actbench.config import load_recipe
 from actbench.config.corpus import FilesCorpus
 from actbench.config.finetuning import FinetuneSettings
@@ -89,6 +89,11 @@ def tiny(corpus_file: Path, **changes: Any) -> Sizes:
 
 
 # Taking turns.
+
+
+@pytest.mark.parametrize(("name", "steps"), [("glue-rte", 5), ("gpt-loop", 1), ("tokenising", 1)])
+def test_a_turn_of_fine_tuning_has_batches_of_several_lengths(name: str, steps: int) -> None:
+    assert steps_in_a_turn(chosen([name])[0]) == steps
 
 
 def test_both_sides_take_turns_of_so_many_steps(fakes: None, order: Callable[..., PackOrder], tmp_path: Path) -> None:

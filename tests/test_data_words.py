@@ -111,7 +111,7 @@ def test_published_vocabularies_go_word_by_word(tmp_path: Path) -> None:
 
 def other(what: str) -> Tokenizer:
     """A tokenizer whose words depend on more than what stands around them."""
-    tokenizer = Tokenizer(models.BPE(dropout=0.5 if what == "dropout" else None))
+    tokenizer = Tokenizer(models.BPE(dropout=0.5 if "dropout" in what else None))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
         add_prefix_space=what == "prefix space", use_regex=what != "no regex"
     )
@@ -119,12 +119,25 @@ def other(what: str) -> Tokenizer:
         tokenizer.pre_tokenizer = pre_tokenizers.Split("b c", "isolated")
     elif what == "normalizer":
         tokenizer.normalizer = normalizers.Replace(" ", "_")
+    elif what == "BERT's rules with dropout":
+        tokenizer.pre_tokenizer, tokenizer.normalizer = pre_tokenizers.BertPreTokenizer(), normalizers.BertNormalizer()
     elif what == "added token":
         tokenizer.add_tokens([AddedToken("b c", special=False)])
     return tokenizer
 
 
-@pytest.mark.parametrize("what", ["dropout", "prefix space", "no regex", "own rules", "normalizer", "added token"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "dropout",
+        "BERT's rules with dropout",
+        "prefix space",
+        "no regex",
+        "own rules",
+        "normalizer",
+        "added token",
+    ],
+)
 def test_a_tokenizer_with_other_rules_encodes_wholes(what: str) -> None:
     assert type(encoder(other(what), UINT16)) is Encoder
 
@@ -134,6 +147,17 @@ def test_a_token_with_a_space_stays_whole() -> None:
     tokenizer.add_tokens([AddedToken("the end", special=False)])
     assert by_words(tokenizer, "at the end,") == [whole(tokenizer, "at the end,")]
     assert 800 in by_words(tokenizer, "at the end,")[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_long_words_are_given_to_the_whole_tokenizer(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = TOKENIZERS[kind]
+    lines = ["河水" * 40, "ab1" * 30, "x" * 33]
+    encode = encoder(tokenizer, UINT16)
+    monkeypatch.setattr(encode._known, "_tokens", None)
+    assert [np.frombuffer(tokens, UINT16).tolist() for tokens in encode(lines)] == [
+        whole(tokenizer, line) for line in lines
+    ]
 
 
 @pytest.fixture

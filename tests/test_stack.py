@@ -60,14 +60,17 @@ def test_stacked_models_compute_what_each_does_alone_with_its_own_dropout(change
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
 
 
-def test_what_breaks_in_one_model_does_not_reach_the_others() -> None:
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_what_breaks_in_one_model_does_not_reach_the_others(broken: int) -> None:
     models = [classifier(seed, activation=act("raf")) for seed in range(3)]
     with torch.no_grad():
-        models[1].encoder.layers[0].feed_forward.up.weight.fill_(float("nan"))
+        models[broken].encoder.layers[0].feed_forward.up.weight.fill_(float("nan"))
     outputs = Stack(models)(BATCHES)
-    assert outputs[1].isnan().all()
+    assert outputs[broken].isnan().all()
     torch.stack([each.square().sum() for each in outputs]).sum().backward()
-    for model, own in zip(models[::2], BATCHES[::2], strict=True):
+    for number, (model, own) in enumerate(zip(models, BATCHES, strict=True)):
+        if number == broken:
+            continue
         gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
         expected = learnt(model, model(**own))
         assert all(gradient.isfinite().all() for gradient in gradients) and len(gradients) == len(expected)
@@ -121,6 +124,22 @@ def test_rows_that_stand_for_no_token_change_nothing(name: str) -> None:
     torch.testing.assert_close(ours, alone, **TIGHT)
     for one, other in zip(learnt(model, ours), learnt(model, alone), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
+
+
+def test_a_group_may_be_wider_than_the_longest_sequence_of_a_model() -> None:
+    length = 21
+    section = bert_section(dropout=0.0)
+    model = randomized(BertClassifier(Bert(section, VOCABULARY, length), Classifier(32, 2, 0.0)), 0)
+    own = batch([length, length, 3], 5)
+    assert Padding(own["attention"], length).groups[0].real.shape == (3, 24)
+    one_by_one = torch.cat([model(**batch_of(own, number)) for number in range(3)])
+    torch.testing.assert_close(model(**own), one_by_one, **TIGHT)
+
+
+def batch_of(own: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    """One sequence of a batch, without padding."""
+    count = int(own["attention"][number].sum())
+    return {key: value[number : number + 1, :count] for key, value in own.items()}
 
 
 def test_hidden_states_are_put_back_without_rows_that_stand_for_no_token() -> None:

@@ -104,10 +104,10 @@ class RAF(ElementwiseActivation):
         (x,), (a, b) = inputs, self._terms()
         inner, t, square = self._inner(b), x.abs() if self.version == "A" else x, x * x
         value = even_and_odd(inner, t, square)
-        by_one = self._around(value).reciprocal()  # a division takes as long as a dozen multiplications
-        by_p = grad * by_one
+        inverse = self._around(value).reciprocal()  # a division takes as long as a dozen multiplications
+        by_p = grad * inverse
         # By the polynomial that Q is made of, with the sign turned.
-        less = times(times(even_and_odd(a, x, square), by_one), by_p)
+        less = times(times(even_and_odd(a, x, square), inverse), by_p)
         if self.version in "BCD":
             less = with_sign_of(value, less)
         by_t = times(even_and_odd(derivative(inner), t, square), less)

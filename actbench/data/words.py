@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-Parts = Callable[[str], Iterable[str]]  # what a tokenizer's model reads of a word
+Parts = Callable[[str], Iterable[str]]  # a word, normalised and cut, as the tokenizer's model is given it
 
 _MARK = r"[!-&(-/:-@\[-`{-~]"  # ASCII's punctuation without the apostrophe, as GPT-2 has words like 's
 _PLAIN = r"[A-Za-z0-9]"  # no other letter: an accent might follow as a character of its own
@@ -33,8 +33,10 @@ _BERT_WORD = re.compile(_word(r"\x0b\x0c\x1c-\x1f\x85")[1])
 # like is tried first.
 _GPT2_WORD = re.compile(" {2}++(?={3}|[ \\n])|{0}*+{1}|{0}++\\Z".format(*_word(r"\x1c-\x1f"), _PLAIN, _MARK))
 
-_GPT2_PART = re.compile(r" ?(?:[A-Za-z]+|[0-9]+)").fullmatch  # most words: all of such a one is a part
+# Letters alone or digits alone, as most words are: GPT-2's rules do not part them.
+_is_one_part = re.compile(r" ?(?:[A-Za-z]+|[0-9]+)").fullmatch
 
+_LONG = 32  # characters: lines of a script without spaces, most of all
 _MOST_CHARACTERS = 1 << 21  # of the words known at a time: some 60 MB
 
 
@@ -73,17 +75,22 @@ class WordEncoder(Encoder):
 class _Known(dict[str, bytes]):
     """The tokens of every word that was asked for.
 
-    They come from the tokenizer's parts, one by one: all of it, made for long texts, takes three times as long a word.
+    They come from the tokenizer's parts, one by one: the whole tokenizer is made for long texts, and takes three times as
+    long for a word.
     """
 
     def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, parts: Parts):
         super().__init__()
         self._parts, self._tokens, self._type = parts, tokenizer.model.tokenize, dtype.char
+        self._whole = tokenizer.encode
         self.characters = 0
 
     def __missing__(self, word: str) -> bytes:
-        found = array(self._type, [token.id for part in self._parts(word) for token in self._tokens(part)]).tobytes()
-        self[word] = found
+        if len(word) > _LONG:
+            ids = self._whole(word, add_special_tokens=False).ids
+        else:
+            ids = [token.id for part in self._parts(word) for token in self._tokens(part)]
+        found = self[word] = array(self._type, ids).tobytes()
         self.characters += len(word)
         return found
 
@@ -95,7 +102,9 @@ class _Known(dict[str, bytes]):
 
 def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encoder:
     """The fastest exact way to encode with this tokenizer; special tokens in a text are to be text."""
-    if all(token.special for token in tokenizer.get_added_tokens_decoder().values()):  # another may hold a space
+    dropping = isinstance(tokenizer.model, models.BPE) and tokenizer.model.dropout  # a word has many encodings
+    others = not all(token.special for token in tokenizer.get_added_tokens_decoder().values())  # they may hold a space
+    if not dropping and not others:
         rules, before = tokenizer.pre_tokenizer, tokenizer.normalizer
         if isinstance(rules, pre_tokenizers.BertPreTokenizer) and isinstance(before, normalizers.BertNormalizer):
             return WordEncoder(tokenizer, dtype, _BERT_WORD, partial(_bert_parts, rules, before))
@@ -105,10 +114,10 @@ def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encoder:
 
 
 def _gpt2(tokenizer: Tokenizer) -> bool:
-    rules, model = tokenizer.pre_tokenizer, tokenizer.model
+    rules = tokenizer.pre_tokenizer
     if not isinstance(rules, pre_tokenizers.ByteLevel) or tokenizer.normalizer is not None:
         return False
-    return rules.use_regex and not rules.add_prefix_space and not (isinstance(model, models.BPE) and model.dropout)
+    return rules.use_regex and not rules.add_prefix_space
 
 
 def _bert_parts(rules: pre_tokenizers.BertPreTokenizer, before: normalizers.BertNormalizer, word: str) -> Iterable[str]:
@@ -116,6 +125,6 @@ def _bert_parts(rules: pre_tokenizers.BertPreTokenizer, before: normalizers.Bert
 
 
 def _gpt2_parts(rules: pre_tokenizers.ByteLevel, word: str) -> Iterable[str]:
-    if _GPT2_PART(word):
+    if _is_one_part(word):
         return (word.replace(" ", "\u0120"),)  # as it spells a space
     return [part for part, _ in rules.pre_tokenize_str(word)]

@@ -1,6 +1,6 @@
 """One Transformer block, for encoder and decoder alike.
 
-Shapes: B batch, T time, N real tokens of a batch, M positions wanted, D model width.
+Shapes: B batch, T time, N rows of a batch without its padding, M positions wanted, D model width.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Block(nn.Module):
     ) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) are wanted.
 
-        With `padding`, x is (N, D), the real tokens alone, and so is the result without `at`. `allowed` (B, T, T) says
+        With `padding`, x is (N, D), its rows alone, and so is the result without `at`. `allowed` (B, T, T) says
         which tokens attend to which.
         """
         kept = x

@@ -60,12 +60,12 @@ class CrossEntropyPart(nn.Module):
         """
         logits = F.linear(hidden, weight, bias).float()
         largest = logits.amax(-1, keepdim=True)
-        exponentials = (logits - largest).exp()
+        exponentials = (logits - largest).exp_()
         normaliser = exponentials.sum(-1, keepdim=True)
         nats = (normaliser.log() + largest - logits.gather(-1, targets[:, None])).sum()
         ids = torch.arange(len(weight), dtype=torch.int32, device=weight.device)
         hit = ids == targets[:, None].to(torch.int32)
-        d_logits = exponentials * (scale / normaliser) - hit.float() * scale
+        d_logits = exponentials.mul_(scale / normaliser).sub_(hit.float(), alpha=scale)
         into.hidden.copy_(F.linear(d_logits, weight.t()))
         into.weight.add_(F.linear(d_logits.t(), hidden.t()))
         if into.bias is not None:

@@ -1,4 +1,4 @@
-"""Sequences of different lengths without their padding: what works token by token sees the real tokens alone.
+"""Sequences of different lengths without their padding: what works token by token works on the real tokens.
 
 Only attention needs sequences side by side, and those of similar length are enough: it takes a batch group by group. To
 take padding away and to put it back are each a choice of rows, and the backward pass of the other: attention masks
@@ -51,7 +51,7 @@ class Padding:
     """Where the real tokens of a batch stand; in each sequence they come first.
 
     positions: (N,), where in its sequence each row's token stands. starts: (B,), the row where each sequence begins.
-    sequences, tokens: how many of each belong to each of the models that share the batch, one after the other.
+    sequences, rows: how many of each belong to each of the models that share the batch, one after the other.
     """
 
     def __init__(self, real: Tensor, length: int, models: Sequence[int] = (), *, filled: bool = False):
@@ -66,18 +66,20 @@ class Padding:
         tokens = [int(part.sum()) for part in lengths.split(self.sequences)]
         self._n = sum(tokens)
         spare = -self._n % FILLED if filled and len(tokens) == 1 else 0
-        self.tokens = (tokens[0] + spare, *tokens[1:])
+        self.rows = (tokens[0] + spare, *tokens[1:])
+        # Of each row: its place in the padded batch, and whether it stands for a token.
         self._at = F.pad(real.flatten().nonzero()[:, 0], (0, spare))
         self._stands = torch.arange(len(self._at), device=real.device) < self._n if spare else None
         self.positions = self._at % real.shape[1]
         sizes = group_sizes(lengths.tolist()) if real.device.type == "cpu" else [len(real)]
-        rows = Rows.of(self.sequences, real.device)
-        each = zip(lengths.split(sizes), rows.models.split(sizes), rows.numbers.split(sizes), strict=True)
+        whose = Rows.of(self.sequences, real.device)
+        each = zip(lengths.split(sizes), whose.models.split(sizes), whose.numbers.split(sizes), strict=True)
         self.groups = [Group(own, Rows(owners, numbers), length) for own, owners, numbers in each]
-        self._real = torch.cat([group.real.flatten() for group in self.groups])
-        self._places = F.pad(self._real.nonzero()[:, 0], (0, spare))
+        # Of each place in the groups, one after the other: whether a token stands there, and its row.
         begins = zip(self.groups, self.starts.split(sizes), strict=True)
+        self._real = torch.cat([group.real.flatten() for group in self.groups])
         self._rows = torch.cat([group.rows(starts).flatten() for group, starts in begins])
+        self._places = F.pad(self._real.nonzero()[:, 0], (0, spare))  # of each row its place in the groups
         self._hidden: dict[torch.Size, Places] = {}
 
     def remove(self, x: Tensor) -> Tensor:
@@ -96,7 +98,7 @@ class Padding:
         """
         padded = _Take.apply(x, self._rows, self._places, self._stands)
         parts = (padded,)
-        if len(self.groups) > 1:  # of one part too, the gradient would be a copy
+        if len(self.groups) > 1:  # the backward pass of a split copies, even of one into one
             parts = padded.split([group.real.numel() for group in self.groups])
         return ((group, part.unflatten(0, group.real.shape)) for group, part in zip(self.groups, parts, strict=True))
 
@@ -119,11 +121,11 @@ class Padding:
         return self._hidden[x.shape]
 
     def _counts(self, x: Tensor) -> tuple[int, ...]:
-        return self.tokens if len(x) == sum(self.tokens) else self.sequences
+        return self.rows if len(x) == sum(self.rows) else self.sequences
 
 
 class Group:
-    """Neighbours in a batch, padded alike.
+    """Neighbours in a batch, padded alike; perhaps to more tokens than a sequence of the model may have.
 
     real: (G, S), True at real tokens.
     """

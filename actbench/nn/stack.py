@@ -3,7 +3,7 @@
 A small model spends most of its time on the way from one small operation to the next. Side by side, K models take that
 way once. None sees another: each keeps its own weights, its own dropout and its own rows.
 
-Shapes: B sequences of all models, T time, N real tokens of all models, C outputs.
+Shapes: B sequences of all models, T time, N rows of all models' batches without padding, C outputs.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from actbench.training.allocator import HUGE_PAGES
 Say = Callable[[str], None]
 
 GPU_STEPS = 20  # of a turn on a GPU, where one step is too short to time
-FINETUNING_STEPS = 5  # of a turn on a CPU: batches differ in length
+FINETUNING_STEPS = 5  # of a turn on a CPU: the length of one batch alone would decide a round
 OURS = {"pretrain": "actbench-pretrain", "finetune": "actbench-finetune", "pack": "actbench-pack"}
 
 
@@ -69,7 +69,7 @@ def run(
 
 
 def _measure(pair: Pair, workshop: Workshop, rounds: int) -> Outcome:
-    turn = _turn(pair)
+    turn = steps_in_a_turn(pair)
     job = workshop.job(pair, WARM_UP + rounds * turn)
     ours, theirs = alternate(
         partial(Side, OURS[pair.kind], job.ours, workshop.environment),
@@ -80,8 +80,8 @@ def _measure(pair: Pair, workshop: Workshop, rounds: int) -> Outcome:
     return Outcome(pair, rounds, turn, job.amount, ours, theirs)
 
 
-def _turn(pair: Pair) -> int:
-    """Steps in a turn."""
+def steps_in_a_turn(pair: Pair) -> int:
+    """How many steps a side does when it is its turn."""
     if pair.kind == "pack":
         return 1
     if machine.hardware().device == "cuda":
