@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from actbench.activations.base import ElementwiseActivation, Sharing
-from actbench.activations.by_hand import add_product, at_most, exp, total, where_positive
+from actbench.activations.by_hand import add_product, at_most, exp, subtract_product, total, where_positive
 from actbench.activations.registry import register
 
 
@@ -35,8 +35,10 @@ class SwishBeta(ElementwiseActivation):
         """By hand."""
         (x,) = inputs
         gate = torch.sigmoid(self.beta * x)
-        by_product = (gate - gate * gate).mul_(x).mul_(grad)  # by beta x
-        return add_product(gate * grad, self.beta, by_product), *self.not_frozen(beta=total(by_product, x))
+        through = gate * grad
+        by_product = through * x  # by beta x, times 1 - gate
+        by_product = subtract_product(by_product, by_product, gate)
+        return add_product(through, self.beta, by_product), *self.not_frozen(beta=total(by_product, x))
 
 
 @register("xielu")

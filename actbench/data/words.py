@@ -75,8 +75,8 @@ class WordEncoder(Encoder):
 class _Known(dict[str, bytes]):
     """The tokens of every word that was asked for.
 
-    They come from the tokenizer's parts, one by one: the whole tokenizer is made for long texts, and takes three times as
-    long for a word.
+    They come from the tokenizer's parts, one by one: the whole tokenizer is made for long texts and takes three
+    times as long for a word.
     """
 
     def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, parts: Parts):
