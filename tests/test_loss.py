@@ -42,8 +42,9 @@ def test_without_gradients_it_is_the_same() -> None:
     torch.testing.assert_close(loss, F.cross_entropy(F.linear(hidden, weight, offset), targets))
 
 
+@pytest.mark.parametrize("most", [4 * D * V, 10 * V, 1])
 @pytest.mark.parametrize("gradients", [True, False])
-def test_no_tensor_holds_all_logits(gradients: bool) -> None:
+def test_no_tensor_holds_all_logits(gradients: bool, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Largest(TorchDispatchMode):
@@ -51,12 +52,13 @@ def test_no_tensor_holds_all_logits(gradients: bool) -> None:
 
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             out = function(*args, **(kwargs or {}))
-            if isinstance(out, Tensor):
+            if isinstance(out, Tensor) and out.ndim == 2 and out.shape[1] == V and out.shape[0] != D:
                 self.elements = max(self.elements, out.numel())
             return out
 
+    monkeypatch.setattr("actbench.nn.loss.MOST", most)
     hidden, targets, weight, offset = problem(bias=True)
     hidden.requires_grad_(gradients)
     with Largest() as largest, torch.set_grad_enabled(gradients):
         CrossEntropy()(hidden, targets, weight, offset)
-    assert 0 < largest.elements <= 4 * D * V
+    assert 0 < largest.elements <= max(most, V)

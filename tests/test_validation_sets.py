@@ -75,9 +75,16 @@ def test_a_set_that_is_too_short_is_named(actbench: Any, tiny_recipe: Any, tmp_p
     recipe = tiny_recipe("gpt", validation={"sets": {"short": [str(tmp_path / "short.txt")]}})
     said = actbench("pretrain", "-r", recipe, "--dry-run", check=2).stderr
     assert "validation.sets.short: the text is shorter than one sequence" in said
+
+
+def test_a_set_that_is_missing_is_told_before_the_corpus_is_packed(
+    actbench: Any, tiny_recipe: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "short.txt").write_text("A river.")
     recipe = tiny_recipe("gpt", validation={"sets": {"gone": [str(tmp_path / "shorter.txt")]}})
-    said = actbench("pretrain", "-r", recipe, "--dry-run", check=2).stderr
+    said = actbench("data", "prepare", "-r", recipe, check=2).stderr
     assert "shorter.txt: validation.sets.gone: no such file" in said and "short.txt" in said
+    assert "packing" not in said
 
 
 def test_runs_without_sets_have_no_table(tmp_path: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from actbench.config.corpus import HubCorpus, MixtureCorpus
+from actbench.config.corpus import FilesCorpus, HubCorpus, MixtureCorpus
 from actbench.config.schema import Recipe
 from actbench.data.packing import TokenData, prepare, prepare_text
-from actbench.data.portions import Watch
+from actbench.data.portions import Watch, portions
 from actbench.errors import BadInput
 
 
@@ -36,14 +37,26 @@ def prepare_recipe(recipe: Recipe, say: Callable[[str], None], jobs: int = 1, wa
     for dataset in _unbounded(recipe):
         wanted = f"{recipe.total_steps * recipe.tokens_per_step:_}" if recipe.total_steps else "N"
         say(f"{dataset}: all of it is packed; max_tokens: {wanted} in its corpus section packs what the budget needs")
+    texts = recipe.validation.sets
+    for name, text in texts.items():
+        if isinstance(text, FilesCorpus):  # that it is missing is told before the corpus takes its time
+            with _names(name):
+                portions(text, say)
     corpus = prepare(recipe.corpus, recipe.tokenizer, recipe.validation.fraction, say, jobs, watch)
     sets = {}
-    for name, text in recipe.validation.sets.items():
-        try:
+    for name, text in texts.items():
+        with _names(name):
             sets[name] = ValidationSet(*prepare_text(text, corpus.tokenizer_file, say))
-        except BadInput as error:
-            raise BadInput([replace(one, key=f"validation.sets.{name}") for one in error.problems]) from None
     return Prepared(corpus, sets)
+
+
+@contextmanager
+def _names(name: str) -> Iterator[None]:
+    """What is wrong with a text is told of the validation set that it is."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput([replace(one, key=f"validation.sets.{name}") for one in error.problems]) from None
 
 
 def _unbounded(recipe: Recipe) -> Iterator[str]:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+MOST = 1 << 26  # logits at a time: 128 MB in bf16
+
 
 class CrossEntropy(nn.Module):
     """The mean negative log-likelihood of target ids under softmax(hidden weight' + bias)."""
@@ -34,7 +36,7 @@ class CrossEntropy(nn.Module):
             return _WithGradient.apply(self.part, hidden, targets, weight, bias)
         nats = [
             F.cross_entropy(F.linear(rows, weight, bias).float(), wanted, reduction="sum")
-            for rows, wanted in _parts(hidden, targets)
+            for rows, wanted in _parts(hidden, weight, targets)
         ]
         return torch.stack(nats).sum() / len(targets)
 
@@ -82,7 +84,7 @@ class _WithGradient(torch.autograd.Function):
             torch.empty_like(hidden), torch.zeros_like(weight), None if bias is None else torch.zeros_like(bias)
         )
         loss = torch.zeros((), device=hidden.device)
-        for rows, wanted, d_rows in _parts(hidden, targets, into.hidden):
+        for rows, wanted, d_rows in _parts(hidden, weight, targets, into.hidden):
             loss += part(rows, wanted, weight, bias, 1 / len(targets), into._replace(hidden=d_rows))
         ctx.save_for_backward(*into)
         return loss
@@ -94,7 +96,11 @@ class _WithGradient(torch.autograd.Function):
         return None, d_hidden, None, d_weight, d_bias
 
 
-def _parts(hidden: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """R rows at a time, R = 4 D: with fewer, summing the gradients of the weights would cost as much as the logits."""
-    rows = 4 * hidden.shape[-1]
+def _parts(hidden: Tensor, weight: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Some rows of `hidden` (N, D) and the others at a time; `weight` (V, D).
+
+    4 D of them: with fewer, summing the gradients of the weights would cost as much as the logits. But at most as many
+    as have MOST logits, however wide the model.
+    """
+    rows = min(4 * hidden.shape[-1], max(1, MOST // len(weight)))
     return zip(*(x.split(rows) for x in (hidden, *others)), strict=True)
