@@ -29,7 +29,7 @@ SINGLE: dict[str, Any] = {"strategy": "single", "devices": 1, "nodes": 1}  # wha
 
 GRAPHS_A_LAYER = 4  # training and validating, before and after its coefficients are unfrozen
 
-CASTS_PAY = 256  # d_model from which bf16 is faster on a CPU without a compiler, casts and all; at 128 it is slower
+CASTS_PAY = 128  # d_model from which bf16 is faster on a CPU without a compiler, casts and all
 
 
 @dataclass(frozen=True)
