@@ -106,6 +106,31 @@ def test_an_expert_without_rows_gets_no_gradient(monkeypatch: pytest.MonkeyPatch
     assert (by_weight[[0, 2]] == 0).all()
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [[100, 30, 0, 70], [0, 0, 0, 200], [1, 1, 1, 1], [64, 128, 8, 0], [190, 3, 5, 2], [0, 1, 199, 0], [3, 60, 60, 77]],
+)
+def test_products_in_bf16_take_in_round_numbers_of_rows(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, where a product's shape costs more than it: and what they take in of others' rows shows nowhere."""
+    generator = torch.Generator().manual_seed(4)
+    x, grad = torch.randn(sum(counts), 32, generator=generator), torch.randn(sum(counts), 24, generator=generator)
+    weight, ends = torch.randn(4, 24, 32, generator=generator), torch.tensor(counts).cumsum(0)
+    parts = list(zip(x.split(counts), grad.split(counts), weight, strict=True))
+    expected = (
+        torch.cat([own @ matrix.T for own, _, matrix in parts]),
+        torch.cat([own @ matrix for _, own, matrix in parts]),
+        torch.stack([own.T @ rows for rows, own, _ in parts]),
+    )
+    met, mm = [], torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b, **out: (met.append((*a.shape, b.shape[1])), mm(a, b, **out))[1])
+    x, grad, weight = (each.bfloat16() for each in (x, grad, weight))
+    found = grouped.grouped_linear(x, weight, ends), *grouped.grouped_linear_gradients(grad, x, weight, ends)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.float(), theirs, rtol=2e-2, atol=0.15)
+    took = {size for shape in met for size in shape} - {24, 32}
+    assert took <= {0, 64, 128, 192, sum(counts)}, met
+
+
 def test_a_normalisation_sees_the_row_of_one_token_in_one_expert() -> None:
     layer, x = block("poly_norm"), rows()
     seen: list[torch.Size] = []

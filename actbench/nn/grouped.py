@@ -2,6 +2,9 @@
 
 An operation of its own for the compiler: how many rows an expert has changes with every batch, but no shape does.
 
+A CPU's products in bf16 are made for each shape that they meet, which takes longer than a small product itself. So there
+an expert's product takes in as many of its neighbours' rows as make the number round, and what becomes of them is lost.
+
 Shapes: R rows, E experts, I inputs, O outputs.
 """
 
@@ -9,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from actbench.nn.padding import FILLED
 
 ALIGNED = 16  # bytes that torch's own kernel wants every row to be a multiple of
 
@@ -40,8 +46,8 @@ def grouped_linear(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     if _has_kernel(x, weight):
         return F.grouped_mm(x, weight.transpose(1, 2), offs=ends.int())
     y = x.new_empty(len(x), weight.shape[1])
-    for expert, rows in _segments(ends):
-        torch.mm(x[rows], weight[expert].t(), out=y[rows])
+    for expert, part in enumerate(_parts(x, ends)):
+        part.multiply(x, weight[expert].t(), y)
     return y
 
 
@@ -55,9 +61,9 @@ def grouped_linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, ends: Tens
         empty = ends.diff(prepend=ends.new_zeros(1)) == 0  # whose sums some GPUs leave unwritten: pytorch issue 172439
         return F.grouped_mm(grad, weight, offs=offsets), by_weight.masked_fill_(empty[:, None, None], 0.0)
     by_x, by_weight = torch.empty_like(x), torch.empty_like(weight)
-    for expert, rows in _segments(ends):
-        torch.mm(grad[rows], weight[expert], out=by_x[rows])
-        torch.mm(grad[rows].t(), x[rows], out=by_weight[expert])
+    for expert, part in enumerate(_parts(x, ends)):
+        part.multiply(grad, weight[expert], by_x)
+        torch.mm(part.alone(grad).t(), x[part.taken], out=by_weight[expert])
     return by_x, by_weight
 
 
@@ -82,9 +88,33 @@ def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[T
 grouped_linear.register_autograd(_backward, setup_context=_keep)
 
 
-def _segments(ends: Tensor) -> Iterator[tuple[int, slice]]:
-    """Every expert and its rows."""
-    return enumerate(slice(begin, end) for begin, end in pairwise([0, *ends.tolist()]))
+class _Part(NamedTuple):
+    """An expert's rows, and those that its products take in, which are all of these and perhaps more."""
+
+    own: slice
+    taken: slice
+
+    def multiply(self, x: Tensor, matrix: Tensor, y: Tensor) -> None:
+        """Sets the own rows of y (R, O) to those of x (R, I) times `matrix`, and perhaps rows of later experts."""
+        if self.taken.start == self.own.start:
+            torch.mm(x[self.taken], matrix, out=y[self.taken])
+        else:
+            first = self.taken.start
+            y[self.own] = torch.mm(x[self.taken], matrix)[self.own.start - first : self.own.stop - first]
+
+    def alone(self, x: Tensor) -> Tensor:
+        """Of x (R, I) the rows taken in, with zeros for those that are others'."""
+        before, after = self.own.start - self.taken.start, self.taken.stop - self.own.stop
+        return F.pad(x[self.own], (0, 0, before, after)) if before or after else x[self.own]
+
+
+def _parts(x: Tensor, ends: Tensor) -> Iterator[_Part]:
+    """Every expert's part of the rows x (R, I). More rows are taken from those after it, or at the end before it."""
+    multiple = FILLED if x.device.type == "cpu" and x.dtype == torch.bfloat16 else 1
+    for begin, end in pairwise([0, *ends.tolist()]):
+        taken = min(-(-(end - begin) // multiple) * multiple, len(x))
+        first = min(begin, len(x) - taken)
+        yield _Part(slice(begin, end), slice(first, first + taken))
 
 
 def _has_kernel(x: Tensor, weight: Tensor) -> bool:
