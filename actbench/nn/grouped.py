@@ -2,8 +2,8 @@
 
 An operation of its own for the compiler: how many rows an expert has changes with every batch, but no shape does.
 
-A CPU's products in bf16 are made for each shape that they meet, which takes longer than a small product itself. So there
-an expert's product takes in as many of its neighbours' rows as make the number round, and what becomes of them is lost.
+A CPU's products in bf16 are made for each shape that they meet, which takes longer than a small product itself. So an
+expert's product takes in as many of its neighbours' rows there as make the number round; what becomes of them is lost.
 
 Shapes: R rows, E experts, I inputs, O outputs.
 """
