@@ -27,7 +27,7 @@ from actbench.report.page import StudyText, write_report
 from actbench.report.table import Table
 from actbench.report.tables import finetuning_table, pretraining_table
 from actbench.report.task_tables import tasks_table
-from actbench.report.words import verdicts
+from actbench.report.words import statement, verdicts
 from actbench.store import Run
 
 GELU_LOSSES, RAF_LOSSES = (5.00, 5.02, 4.98), (4.94, 4.97, 4.93)
@@ -88,6 +88,18 @@ def test_cells_show_what_the_values_hold(pretrained: list[Run]) -> None:
     assert cells["permutation p (least)"] == "0.250 (0.250)"
     assert cells["pairs"] == "3 (too few seeds)"
     assert "bootstrap [95 %]" not in cells
+
+
+def test_what_a_token_meets_of_a_mixture_stands_beside_all_parameters(pretrained: list[Run]) -> None:
+    assert "active" not in cells_of(results(pretrained), "raf")
+    assert values_of(results(pretrained), "raf")["active_parameters"] == 434_856
+    for run in pretrained[:3]:
+        run.info["model"]["active_parameters"] = 234_567
+    cells = cells_of(results(pretrained), "gelu"), cells_of(results(pretrained), "raf")
+    assert [one["active"] for one in cells] == ["234,567", "434,856"]
+    assert values_of(results(pretrained), "gelu")["active_parameters"] == 234_567
+    (size, _) = statement(pretrained[:6])
+    assert "434,816 to 434,856 parameters (234,567 a token in mixtures of experts)" in size
 
 
 def test_six_pairs_show_their_bootstrap_interval_beside_the_t_interval(tmp_path: Path) -> None:

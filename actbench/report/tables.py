@@ -18,13 +18,17 @@ LOSS_DIGITS, SCORE_DIGITS = 4, 2
 
 def pretraining_table(family: Family) -> Table:
     """A row an activation and model: size, validation loss over seeds. The notes name what is left out."""
+    sparse = any("active_parameters" in comparison.variant.first.info["model"] for comparison in family.pretraining)
+    active = ("active",) if sparse else ()
     heads = (
         *columns("model", "activation"),
-        *columns("parameters", "× gelu", "seeds", "validation loss", "perplexity", numeric=True),
+        *columns("parameters", *active, "× gelu", "seeds", "validation loss", "perplexity", numeric=True),
     )
     title = "Pre-training: loss on held-out text, mean ± sd over seeds; lower is better"
-    rows = tuple(_pretraining_row(comparison) for comparison in family.pretraining)
-    return Table(title, heads, rows, table_notes(family, "pretrain", family.pretraining), "pretraining")
+    rows = tuple(_pretraining_row(comparison, sparse=sparse) for comparison in family.pretraining)
+    said = ("Active: the parameters that one token meets, of its experts alone.",) if sparse else ()
+    notes = (*said, *table_notes(family, "pretrain", family.pretraining))
+    return Table(title, heads, rows, notes, "pretraining")
 
 
 def validation_sets_table(family: Family) -> Table:
@@ -73,14 +77,16 @@ def task_name(comparison: Comparison) -> str:
     return f"{comparison.cohort.task} (subset)" if subset else str(comparison.cohort.task)
 
 
-def _pretraining_row(comparison: Comparison) -> Row:
+def _pretraining_row(comparison: Comparison, *, sparse: bool) -> Row:
     variant, runs = comparison.variant, list(comparison.variant.runs.values())
     model = variant.first.info["model"]
+    active = model.get("active_parameters", model["parameters"])
     perplexity = fmean(run.summary["validation_perplexity"] for run in runs)
     cells = (
         comparison.cohort.name,
         variant.label,
         numbers.count(model["parameters"]),
+        *([numbers.count(active)] if sparse else []),
         f"{model['parameters_ratio_to_gelu']:.4f}",
         str(comparison.value.n),
         numbers.mean_and_sd(comparison.value, LOSS_DIGITS),
@@ -90,6 +96,7 @@ def _pretraining_row(comparison: Comparison) -> Row:
         "model": comparison.cohort.name,
         "activation": variant.label,
         "parameters": model["parameters"],
+        "active_parameters": active,
         "parameters_ratio_to_gelu": model["parameters_ratio_to_gelu"],
         "validation_loss": spread_values(comparison.value),
         "validation_perplexity": perplexity,

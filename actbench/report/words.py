@@ -73,12 +73,15 @@ def verdicts(family: Family) -> list[Verdict]:
 
 
 def _pretraining_facts(runs: list[Run]) -> list[str]:
-    parameters = [run.info["model"]["parameters"] for run in runs]
+    models = [run.info["model"] for run in runs]
+    parameters = [model["parameters"] for model in models]
+    active = [model["active_parameters"] for model in models if "active_parameters" in model]
+    met = f" ({_range(active)} a token in mixtures of experts)" if active else ""
     tokens = [run.summary["tokens"] for run in runs]
     activations = {short_name(run.activation) for run in runs}
     return [
         f"{plural(len(runs), 'finished pre-training run')} with {plural(len(activations), 'activation')}: "
-        f"models of {_range(parameters)} parameters, trained on {_range(tokens)} tokens.",
+        f"models of {_range(parameters)} parameters{met}, trained on {_range(tokens)} tokens.",
         f"The text is {join(sorted({_corpus(run.info['recipe']['corpus']) for run in runs}))}.",
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,11 @@ def _finished(run: Run, say: Say) -> Run:
     return run
 
 
+def _size(model: Mapping[str, Any]) -> str:
+    active = f", of which a token meets {model['active_parameters']:,}" if "active_parameters" in model else ""
+    return f"{model['parameters']:,} parameters{active}"
+
+
 def _silent(message: str) -> None:
     pass
 
@@ -119,7 +125,7 @@ def _train(planned: Plan, writer: RunWriter, world: World) -> Run:
         if checkpoint:
             recorder.load_state_dict(checkpoint["callbacks"][recorder.state_key])
         done = share_done(recipe, step, recorder.seconds)
-        shown.start(f"{planned.folder.name}: {planned.model['parameters']:,} parameters", done)
+        shown.start(f"{planned.folder.name}: {_size(planned.model)}", done)
         try:
             if done < 1:
                 _fit(planned, module, recorder, writer.checkpoint if checkpoint else None)
