@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 from pathlib import Path
@@ -100,6 +101,13 @@ def test_the_commands_of_the_page_work(actbench, tiny_recipe, tmp_path: Path) ->
             assert facts["output"] == ["rank.svg", "rank-training.svg"]
             assert {row["step"] for row in facts["training"]} == {0, 5, 10, 12}
             assert "effective_rank" in (tmp_path / "rank.csv").read_text()
+            (head, *logged) = list(csv.DictReader((tmp_path / "rank-training.csv").open()))
+            assert len(logged) + 1 == len(facts["training"])
+            assert float(head["stable_rank"]) == facts["training"][0]["stable_rank"]
+        if words[2] == "approximation":
+            assert "slope" in (tmp_path / "approximation.csv").read_text()
+            errors = list(csv.DictReader((tmp_path / "approximation-errors.csv").open()))
+            assert {row["size"] for row in errors} == {"16", "32"} and float(errors[0]["largest.0"]) > 0
 
 
 def test_what_cannot_be_analysed(actbench, tmp_path: Path) -> None:

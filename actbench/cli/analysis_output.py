@@ -41,6 +41,11 @@ def table_writer(path: Path | None) -> Writer:
     return write
 
 
+def beside(path: Path, what: str) -> Path:
+    """FILE-what: where a second figure or table goes."""
+    return path.with_name(f"{path.stem}-{what}{path.suffix}")
+
+
 def show(
     tables: Sequence[Table],
     figures: Sequence[Path],

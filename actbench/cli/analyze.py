@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actbench.cli import analyze_approximation
-from actbench.cli.analysis_output import TableOption, show, table_writer
+from actbench.cli.analysis_output import TableOption, beside, show, table_writer
 from actbench.cli.common import RUNS, JsonOption, RunsOption, say
 
 if TYPE_CHECKING:
@@ -38,17 +38,21 @@ def rank(
 ) -> None:
     """Rank of the feed-forward matrices by layer: effective rank, share of singular values above 1 %, stable rank.
 
-    Of runs trained with logging.ranks, a second figure, FILE-training, shows how ranks went over training.
+    Of runs trained with logging.ranks, a second figure, FILE-training, shows how ranks went over training, and with
+    --table so does a second table.
 
     Example: actbench analyze rank bert-nano-gelu-s0 bert-nano-raf-s0 -o rank.svg
     """
+    from actbench.report.analysis_tables import rank_history_table
     from actbench.report.figures_analyses import plot_by_depth
 
     path = output or Path("rank.svg")
     parents, found, write = _analysed(run, "rank", None, 1, runs, path, table)
     plot_by_depth(found, path)
     history, drawn = _rank_history(parents, path)
-    _answer(found, [path, *drawn], write, as_json, history)
+    _answer(found, [path, *drawn], write, as_json, {"training": history})
+    if history:
+        table_writer(table and beside(table, "training"))(rank_history_table(history))
 
 
 @app.command()
@@ -70,8 +74,8 @@ def similarity(
     path = output or Path("similarity.svg")
     _, found, write = _analysed(run, "similarity", corpus, sequences, runs, path, table)
     plot_similarity(found, path)
-    plot_by_depth(found, _beside(path, "adjacent"))
-    _answer(found, [path, _beside(path, "adjacent")], write, as_json)
+    plot_by_depth(found, beside(path, "adjacent"))
+    _answer(found, [path, beside(path, "adjacent")], write, as_json)
 
 
 @app.command()
@@ -93,8 +97,8 @@ def activity(
     path = output or Path("activity.svg")
     _, found, write = _analysed(run, "activity", corpus, sequences, runs, path, table)
     plot_by_depth(found, path)
-    plot_histograms(found, _beside(path, "histograms"))
-    _answer(found, [path, _beside(path, "histograms")], write, as_json)
+    plot_histograms(found, beside(path, "histograms"))
+    _answer(found, [path, beside(path, "histograms")], write, as_json)
 
 
 @app.command()
@@ -154,8 +158,8 @@ def _answer(found: list[Any], figures: list[Path], write: Any, as_json: bool, mo
     show([analysis_table(found, by_layer=True)], figures, write, as_json, {"results": results, **(more or {})})
 
 
-def _rank_history(parents: list[Run], path: Path) -> tuple[dict[str, Any], list[Path]]:
-    """The ranks that runs logged over training, as JSON data and as a figure where there are any."""
+def _rank_history(parents: list[Run], path: Path) -> tuple[list[dict[str, Any]], list[Path]]:
+    """The ranks that runs logged over training, as JSON data, and the figure where there are any."""
     from actbench.analysis.findings import rank_history
     from actbench.analysis.labels import labels
     from actbench.report.figures_analyses import plot_rank_history
@@ -166,8 +170,8 @@ def _rank_history(parents: list[Run], path: Path) -> tuple[dict[str, Any], list[
         if (steps := rank_history(parent))
     ]
     if not found:
-        return {"training": []}, []
-    drawn = _beside(path, "training")
+        return [], []
+    drawn = beside(path, "training")
     plot_rank_history([(name, parent.activation, steps) for name, parent, steps in found], drawn)
     rows = [
         {"run": parent.id, "step": step, "layer": place[0], "matrix": place[1], **numbers}
@@ -175,8 +179,4 @@ def _rank_history(parents: list[Run], path: Path) -> tuple[dict[str, Any], list[
         for step, by_place in steps.items()
         for place, numbers in by_place.items()
     ]
-    return {"training": rows}, [drawn]
-
-
-def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f"{path.stem}-{what}{path.suffix}")
+    return rows, [drawn]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from actbench.cli.analysis_output import TableOption, show, table_writer
+from actbench.cli.analysis_output import TableOption, beside, show, table_writer
 from actbench.cli.common import RUNS, JsonOption, RunsOption, parse_seeds, say
 
 
@@ -28,6 +28,7 @@ def approximation(
     """Fit smooth functions with small networks of each activation, and fit how the error falls with the parameters.
 
     Networks have one hidden layer and, whatever the activation, as many parameters. Fits are kept, and not made twice.
+    --table FILE writes the slopes, and FILE-errors each size's errors.
 
     Example: actbench analyze approximation --targets square --activations relu,poly_relu --sizes 16,32,64 --seeds 0-4
     """
@@ -37,14 +38,16 @@ def approximation(
     from actbench.report.figure_style import figure_format
 
     figure_format(output)
-    write = table_writer(table)
+    write, write_errors = table_writer(table), table_writer(table and beside(table, "errors"))
     request = ApproximationSection(
         targets=_words(targets), activations=_words(activations), sizes=_sizes(sizes), seeds=tuple(parse_seeds(seeds))
     )
     check_request(request)
     found = list(fits(request, runs, say))
     plot_approximation(found, output)
-    show([rates_table(rates(found)), errors_table(found)], [output], write, as_json)
+    errors = errors_table(found)
+    show([rates_table(rates(found)), errors], [output], write, as_json)
+    write_errors(errors)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from actbench.analysis.findings import Findings, Place
 from actbench.analysis.paired import Spread
@@ -91,6 +92,29 @@ def analysis_table(found: Sequence[Findings], *, by_layer: bool) -> Table:
     texts = list(dict.fromkeys(one.text for one in found if one.text))
     where = f" on {numbers.join(texts)}" if texts else ""
     return Table(f"{TITLES[analysis]}{where}, {how}", heads, tuple(rows), NOTES[analysis], f"analysis-{analysis}")
+
+
+def rank_history_table(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Ranks over training: a row a run, step, layer and matrix, from what each of these has as numbers."""
+    quantities = QUANTITIES["rank"]
+    heads = (
+        *columns("run"),
+        Column("step", numeric=True),
+        *columns("layer", "matrix"),
+        *columns(*(quantity.title for quantity in quantities.values()), numeric=True),
+    )
+    rows = tuple(
+        Row(
+            (
+                *(one["run"], str(one["step"]), place_name(one["layer"]), one["matrix"]),
+                *(quantity.shown(Spread(one[key], None, 1)) for key, quantity in quantities.items()),
+            ),
+            one,
+            (one["run"],),
+        )
+        for one in found
+    )
+    return Table(f"{TITLES['rank']} over training", heads, rows, NOTES["rank"], "analysis-rank-training")
 
 
 def place_name(slot: str) -> str:
