@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import COMMAND
 from hub_stand_in import REPO, HubStandIn
 
 from actbench.config.corpus import FilesCorpus
@@ -84,6 +85,7 @@ def test_what_is_stopped_goes_on_from_its_finished_shards(monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         pack(text)
     (work,) = (cache.root() / "tokens").glob("*.work")
+    assert cache.what_is(cache.places()[-1]) == "tokens of a.jsonl"
     finished = len(list(work.rglob("*.read.json")))
     assert finished >= 3
     (work / "part-0" / f"{finished:06d}.texts").write_bytes(b"half a shard")  # without its mark it is none
@@ -198,6 +200,7 @@ def test_the_command_packs_what_training_finds(actbench: Any, tiny_recipe: Any) 
     done = actbench("data", "prepare", "-r", path, "--jobs", "1", "--json", "--set", "seed=3", check=0)
     facts = json.loads(done.stdout)
     assert facts["mb_per_second"] > 0 and facts["documents"]["train"] + facts["documents"]["validation"] == 400
+    assert re.search(r"learning the tokenizer from .*prose.jsonl: \d+ MB", done.stderr)
     assert re.search(r"tokenising .*prose.jsonl: .* MB, [\d,]+ tokens", done.stderr)
     again = json.loads(actbench("data", "prepare", "-r", path, "--json", check=0).stdout)
     assert again["mb_per_second"] is None and again["hash"] == facts["hash"]
@@ -210,6 +213,24 @@ def test_the_command_packs_what_training_finds(actbench: Any, tiny_recipe: Any) 
     assert "no such entry" in actbench("data", "rm", "tokens/zz", check=2).stderr
     assert json.loads(actbench("data", "rm", entry["entry"][:12], "--json", check=0).stdout)["bytes"] > 1000
     assert "nothing in" in actbench("data", "list", check=0).stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_says_so_and_names_what_it_left(
+    actbench: Any, tiny_recipe: Any, ready: TokenizerSection, number: int
+) -> None:
+    path = tiny_recipe("gpt", tokenizer=ready.model_dump(include={"kind", "file"}))
+    line = json.dumps({"text": " ".join(LINES[:40])}) + "\n"
+    Path("large.jsonl").write_text(line * (80 << 20 >> 14), encoding="utf-8")
+    words = [COMMAND, "data", "prepare", "-r", path, "--set", "corpus.files=[large.jsonl]", "--jobs", "1"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    _wait_until(lambda: any((cache.root() / "tokens").rglob("*.tokens.json")))
+    process.send_signal(number)
+    said = process.communicate()[1]
+    assert process.returncode == 128 + number
+    assert said.endswith("stopped; the same command goes on from what was finished\n"), said
+    (entry,) = json.loads(actbench("data", "list", "--json", check=0).stdout)["entries"]
+    assert (entry["state"], entry["text"]) == ("unfinished", "tokens of large.jsonl")
 
 
 PACK_FROM_HUB = """

@@ -35,10 +35,11 @@ def prepare(
     from actbench.cli.data_progress import shown
     from actbench.config import load_recipe
     from actbench.data.prepared import prepare_recipe
+    from actbench.training.signals import interruptible
 
     loaded = load_recipe(recipe, overrides or [])
     began = time.perf_counter()
-    with shown() as watch:
+    with interruptible("stopped; the same command goes on from what was finished"), shown() as watch:
         prepared = prepare_recipe(loaded, say, jobs or _cores(), watch)
     facts = _facts(prepared, time.perf_counter() - began)
     if as_json:
@@ -133,5 +134,5 @@ def _entry(place: Path) -> dict[str, Any]:
         "state": "whole" if entry else "unfinished",
         "size_bytes": cache.size_bytes(place),
         "tokens": sum(split["tokens"] for split in splits.values()) if splits else facts.get("tokens"),
-        "text": entry.what if entry else None,
+        "text": cache.what_is(place),
     }

@@ -24,6 +24,7 @@ from actbench.errors import BadInput, Problem, RunFailed
 
 FORMAT = 1
 META = "meta.json"
+WHAT = "what"  # of a folder with what is finished: how messages call the entry
 Say = Callable[[str], None]
 
 
@@ -91,6 +92,8 @@ def _build(place: Path, build: Callable[[Path], dict[str, Any]], what: str) -> E
     """Builds beside `place` and renames. The lock is held, so what lies there is a dead process's."""
     folder = place.with_suffix(".building")
     shutil.rmtree(folder, ignore_errors=True)
+    work = work_folder(folder)
+    write_note(work / WHAT, what)
     try:
         folder.mkdir()
         facts = build(folder)
@@ -107,10 +110,21 @@ def _build(place: Path, build: Callable[[Path], dict[str, Any]], what: str) -> E
         place.unlink(missing_ok=True)
         folder.rename(place)
         _sync(place.parent)
-        shutil.rmtree(work_folder(folder), ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if work.is_dir() and [*work.iterdir()] == [work / WHAT]:
+            shutil.rmtree(work)
     return Entry(place, facts, files, what, built=True)
+
+
+def what_is(place: Path) -> str | None:
+    """How messages call the entry at a place of `places`, whole or not; None where that is not told."""
+    entry, _ = _open(place)
+    try:
+        return entry.what if entry else (work_folder(place) / WHAT).read_text(encoding="utf-8")
+    except OSError:
+        return None
 
 
 def work_folder(folder: Path) -> Path:

@@ -165,6 +165,9 @@ def learn(
     said = "; ".join(text.said for text in texts)
     made = work / "tokenizer.json"
     if not made.exists():
+        for portion, text in zip(own, texts, strict=True):
+            if watch:
+                watch(Progress("learning the tokenizer from", portion.source.name, text.bytes))
         write_text(made, tokenizing.train(settings, _Texts(texts)).to_str())
     return Tokenizer.from_str(made.read_text(encoding="utf-8")), said, [text.below for text in texts]
 
@@ -194,20 +197,25 @@ def _learnt_from(portion: Portion, shards: Shards, fraction: float, watch: Watch
         if watch:
             watch(done)
         if portion.max_tokens is not None and training >= wanted:
-            return _Pieces(read, fraction, 1, f"the first {training:,} bytes of training text")
+            return _Pieces(read, fraction, 1, training, f"the first {training:,} bytes of training text")
     below = held_out_below((shard.index()["place"] for shard in read), fraction)
     training = sum(int(index["bytes"][index["place"] >= below].sum()) for index in map(Shard.index, read))
     every = max(1, math.ceil(training / wanted))
-    return _Pieces(read, below, every, "all training text" if every == 1 else f"one piece in {every}")
+    said = "all training text" if every == 1 else f"one piece in {every}"
+    return _Pieces(read, below, every, training // every, said)
 
 
 @dataclass(frozen=True)
 class _Pieces:
-    """One of so many pieces of the training documents; each iteration starts anew, as training a tokenizer needs it."""
+    """One of so many pieces of the training documents; each iteration starts anew, as training a tokenizer needs it.
+
+    `bytes` is about how many all of them are, `said` which.
+    """
 
     shards: Sequence[Shard]
     below: float
     every: int
+    bytes: int
     said: str
 
     def __iter__(self) -> Iterator[str]:
