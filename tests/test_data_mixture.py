@@ -148,6 +148,13 @@ def test_parts_are_packed_as_each_alone(mixed: tuple[Recipe, TokenData]) -> None
     assert data.hash not in {one.hash for one in alone}
 
 
+def test_what_a_part_lacks_is_told_of_that_part(mixed: tuple[Recipe, TokenData]) -> None:
+    recipe, _ = mixed
+    Path("b.jsonl").unlink()
+    with pytest.raises(BadInput, match=r"b\.jsonl: corpus\.parts\.1\.files: no such file"):
+        packing.prepare(recipe.corpus, recipe.tokenizer, 0.1, lambda _: None)
+
+
 def test_batches_hold_tokens_by_weight_and_repeat_what_is_little(mixed: tuple[Recipe, TokenData]) -> None:
     recipe, data = mixed
     split = sequences_for(recipe, data)

@@ -127,7 +127,7 @@ def _matches(pattern: str) -> list[Path]:
 def _no_match(pattern: str) -> Problem:
     if glob.has_magic(pattern):
         return Problem("matches no file", pattern, "corpus.files", f"looked from {Path.cwd()}")
-    siblings = sorted(str(path) for path in Path(pattern).parent.glob("*"))
+    siblings = sorted(str(path) for path in Path(pattern).parent.glob("[!.]*"))
     return Problem("no such file", pattern, "corpus.files", nearest(pattern, siblings) if len(siblings) < 100 else "")
 
 

@@ -63,8 +63,8 @@ def portions(corpus: Corpus, say: Say) -> list[Portion]:
     if isinstance(corpus, MixtureCorpus):
         total = sum(part.weight for part in corpus.parts)
         return [
-            Portion(open_source(part, say), part.weight / total, getattr(part, "max_tokens", None))
-            for part in corpus.parts
+            Portion(_open_part(number, part, say), part.weight / total, getattr(part, "max_tokens", None))
+            for number, part in enumerate(corpus.parts)
         ]
     return [Portion(open_source(corpus, say), max_tokens=getattr(corpus, "max_tokens", None))]
 
@@ -83,6 +83,15 @@ def open_source(corpus: PlainCorpus, say: Say) -> documents.Source:
         return documents.whole(builtin.cached_documents(say), done)
 
     return documents.Source("the builtin corpus", versions, versions, parts)
+
+
+def _open_part(number: int, part: PlainCorpus, say: Say) -> documents.Source:
+    try:
+        return open_source(part, say)
+    except BadInput as error:
+        raise type(error)(
+            replace(one, key=one.key.replace("corpus", f"corpus.parts.{number}", 1)) for one in error.problems
+        ) from None
 
 
 @dataclass(frozen=True)
