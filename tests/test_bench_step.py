@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from actbench.bench import output
 from actbench.bench.memory import peak_seen
 from actbench.bench.step import clock as clocks
-from actbench.bench.step import kernels, peak
+from actbench.bench.step import kernels
 from actbench.bench.step import run as running
 from actbench.bench.step.clock import PARTS, RANGE, REST, Clock, Seconds
 from actbench.bench.step.kernels import Breakdown, Kernel, breakdown, classify
@@ -27,6 +27,7 @@ from actbench.bench.step.training import TimedModule, train
 from actbench.config import load_recipe
 from actbench.errors import Interrupted
 from actbench.store import Run
+from actbench.training import peak
 from actbench.training.plan import Plan, plan
 from actbench.training.pretrain import pretrain
 from actbench.training.signals import Stop

@@ -150,7 +150,8 @@ STARTED = {
 @pytest.mark.parametrize("starter", STARTED)
 def test_processes_that_were_started_elsewhere_find_each_other(tiny_recipe, tmp_path, monkeypatch, starter):
     """As torchrun's on one node, and as srun's on two. The first alone writes and talks; an error reaches both."""
-    hardware = {"strategy": "ddp", "devices": 2 if starter == "torchrun" else 1, "peak_tflops": 0.001}
+    stated = {"torchrun": 0.001, "srun": "measured"}[starter]
+    hardware = {"strategy": "ddp", "devices": 2 if starter == "torchrun" else 1, "peak_tflops": stated}
     recipe = tiny_recipe(hardware=hardware)
     nodes = ["--set", f"hardware.nodes={1 if starter == 'torchrun' else 2}", "--json"]
 
@@ -167,7 +168,10 @@ def test_processes_that_were_started_elsewhere_find_each_other(tiny_recipe, tmp_
     assert (code, other) == (0, 0), told + silent
     summary, flops = json.loads(first), Run(the_run(tmp_path / "runs")).info["model"]["flops_per_token"]
     assert summary["steps"] == 12 and not second
-    assert summary["mfu"] == pytest.approx(summary["tokens_per_second"] * flops / 2e9, abs=1e-3), "of two devices"
+    peak, measured = summary["peak"]["tflops"], summary["peak"]["measured_at"]
+    assert (peak, measured) == (stated, None) if starter == "torchrun" else peak > 0.001 and measured >= 256
+    of_two = 2e12 * peak
+    assert summary["mfu"] == pytest.approx(summary["tokens_per_second"] * flops / of_two, abs=1e-3)
     assert "validation loss" in told and "loss" not in silent
 
     (the_run(tmp_path / "runs") / "manifest.json").unlink()

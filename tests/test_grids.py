@@ -14,7 +14,6 @@ from studies import carry_out, planned
 from actbench.analysis.cohorts import Variant, cohorts
 from actbench.analysis.comparisons import compare
 from actbench.analysis.grids import choose
-from actbench.bench.step.peak import Peak
 from actbench.errors import BadInput
 from actbench.report.caveats import caveats
 from actbench.report.grid_table import grid_table
@@ -23,6 +22,7 @@ from actbench.report.tables import finetuning_table
 from actbench.store import Run, list_runs
 from actbench.study import speed
 from actbench.study.estimate import estimate
+from actbench.training.peak import Peak
 
 AXES = ("lr", "activation_lr")
 

@@ -5,7 +5,6 @@ import json
 import pytest
 from studies import Here, carry_out, planned
 
-from actbench.bench.step.peak import Peak
 from actbench.cli import study as cli
 from actbench.cli import study_plan, study_status
 from actbench.errors import BadInput
@@ -14,6 +13,7 @@ from actbench.store.atomic import write_json
 from actbench.study import speed
 from actbench.study.estimate import BYTES_A_PARAMETER, estimate
 from actbench.study.status import Progress, counts, status
+from actbench.training.peak import Peak
 
 STEPS, TOKENS_A_STEP = 12, 8 * 32
 PROBES = {"finetune": "probes", "seeds": [0, 1], "tasks": ["probe_swap"], "settings": {"train_size": 20, "epochs": 1}}

@@ -222,7 +222,7 @@ class HardwareSection(Section):
     devices: Positive = 1  # processes a node, each with a GPU or its share of the cores
     nodes: Positive = 1
     checkpoint_activations: bool = False  # keep each block's input alone, and compute the rest anew when needed
-    peak_tflops: PositiveFloat | None = None  # of one device in this precision: with it the summary has an MFU
+    peak_tflops: PositiveFloat | Literal["measured"] | None = None  # of one device: with it the summary has an MFU
 
     @model_validator(mode="after")
     def _several_need_a_strategy(self) -> HardwareSection:

@@ -109,7 +109,7 @@ def rank_history_table(found: Sequence[Mapping[str, Any]]) -> Table:
                 *(one["run"], str(one["step"]), place_name(one["layer"]), one["matrix"]),
                 *(quantity.shown(Spread(one[key], None, 1)) for key, quantity in quantities.items()),
             ),
-            one,
+            dict(one),
             (one["run"],),
         )
         for one in found

@@ -10,7 +10,6 @@ from statistics import median
 from typing import Any, Literal
 
 from actbench.analysis.cohorts import OWN_SETTINGS, finetune_settings
-from actbench.bench.step.peak import Peak, measured_peak
 from actbench.config.resolve import read_recorded_model, read_recorded_settings
 from actbench.config.schema import BatchSection
 from actbench.config.section import Section
@@ -20,6 +19,7 @@ from actbench.store.index import Record, records
 from actbench.study.follow_ups import FinetuneFollowUp
 from actbench.training.hardware import SINGLE, Hardware
 from actbench.training.known_model import ImportPlan
+from actbench.training.peak import Peak, measured_peak
 from actbench.training.plan import Plan
 
 # Shares of the matrix-product peak that a step reaches: 40 and 49 % were measured for the nano recipes on two cores

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -116,6 +117,13 @@ def compile_blocks(model: nn.Module) -> None:
 def compile_module(module: nn.Module) -> None:
     """Compiles a module in place, for inputs of one shape; training and benchmarks compile by this alone."""
     module.compile(dynamic=False, options=COMPILER)
+
+
+def now(device: str) -> float:
+    """time.perf_counter() once the device has done all that was asked of it."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def use_threads(n: int) -> None:

@@ -26,6 +26,7 @@ from actbench.training.activation_record import coefficients, describe, sample_i
 from actbench.training.hardware import SINGLE, compile_blocks
 from actbench.training.loggers import Loggers, open_loggers
 from actbench.training.module import PretrainModule
+from actbench.training.peak import Peak, measured_peak
 from actbench.training.plan import Plan, Say
 from actbench.training.processes import train_apart
 from actbench.training.progress import NoDisplay, display
@@ -252,13 +253,17 @@ def _summary(planned: Plan, recorder: Recorder, writer: RunWriter, memory: int) 
     }
 
 
-def _utilisation(planned: Plan, tokens_per_second: float) -> dict[str, float]:
-    """The model's FLOPs, nothing counted that is computed anew, over what the devices can do, where that is stated."""
-    peak = planned.recipe.hardware.peak_tflops
-    if peak is None:
+def _utilisation(planned: Plan, tokens_per_second: float) -> dict[str, Any]:
+    """The model's FLOPs, nothing counted that is computed anew, over what the devices can do, stated or measured now.
+
+    Nothing where neither was asked for.
+    """
+    hardware, stated = planned.hardware, planned.recipe.hardware.peak_tflops
+    if stated is None:
         return {}
+    peak = measured_peak(hardware.precision, hardware.device) if stated == "measured" else Peak(stated * 1e12)
     done = tokens_per_second * planned.model["flops_per_token"]
-    return {"mfu": round(done / (peak * 1e12 * planned.hardware.processes), 4)}
+    return {"mfu": round(done / (peak.flops * hardware.processes), 4), "peak": peak.to_json()}
 
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
 
-import torch
 from torch.profiler import record_function
+
+from actbench.training.hardware import now
 
 PARTS = ("data", "forward", "backward", "optimiser")
 REST = "rest"
@@ -87,13 +87,6 @@ class Clock:
         columns[REST] = [whole - sum(step.values()) for whole, step in zip(wholes, parts, strict=True)]
         total = sum(wholes)
         return _seconds(wholes, total), {name: _seconds(column, total) for name, column in columns.items()}
-
-
-def now(device: str) -> float:
-    """time.perf_counter() once the device has done all that was asked of it."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _seconds(values: list[float], total: float) -> Seconds:

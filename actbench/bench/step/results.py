@@ -8,9 +8,9 @@ from typing import Any
 from actbench.bench import machine
 from actbench.bench.step.clock import Seconds
 from actbench.bench.step.kernels import Breakdown, Kernel
-from actbench.bench.step.peak import Peak
 from actbench.report.numbers import NOTHING, count
 from actbench.report.table import Column, Row, Table, markdown
+from actbench.training.peak import Peak
 
 SLOWEST = 10  # kernels shown
 LEAST = 0.0005  # the share below which a class is not shown

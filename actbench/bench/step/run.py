@@ -14,11 +14,11 @@ from actbench.bench import machine
 from actbench.bench.memory import QUIET, held_bytes, peak_seen
 from actbench.bench.step.clock import Clock
 from actbench.bench.step.kernels import Breakdown, breakdown
-from actbench.bench.step.peak import Peak, measured_peak
 from actbench.bench.step.results import Memory, Results
 from actbench.bench.step.training import STOPPED, TimedModule, train
 from actbench.config import Recipe
 from actbench.errors import BadInput, Problem
+from actbench.training.peak import Peak, measured_peak
 from actbench.training.plan import Plan, plan
 from actbench.training.pretrain import peak_memory_bytes
 from actbench.training.signals import Stop, stoppable

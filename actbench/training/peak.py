@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from actbench.bench.step.clock import now
+from actbench.training.hardware import now
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SMALLEST, LARGEST = 256, 16384
