@@ -102,6 +102,26 @@ def test_a_run_that_never_arrives_has_no_speed_up(tmp_path: Path) -> None:
     assert one.at_most == pytest.approx(math.sqrt(2 * 1), rel=1e-3), "as if the other had arrived at its end"
 
 
+def test_a_baseline_that_rises_at_its_end_flatters_nobody(tmp_path: Path) -> None:
+    """It was there before, and that is what it needed: a variant that is the same is no sooner."""
+    end = STEPS * RATE
+
+    def rising(tokens: float) -> float:
+        return power_law(min(tokens, 0.8 * end)) + max(0.0, tokens - 0.8 * end) / end
+
+    runs = [run_with(tmp_path, "gelu", 0, rising), run_with(tmp_path, "relu", 0, rising)]
+    runs.append(run_with(tmp_path, "raf", 0, lambda t: rising(t) - 0.01))
+    same, sooner = (
+        next(one for one in speedups(runs, "gelu") if one.spent == "tokens" and one.variant.label == name)
+        for name in ("relu", "raf")
+    )
+    assert same.ratio == pytest.approx(1)
+    assert sooner.ratio is not None and 1 < sooner.ratio < 1.1
+    only_rises = Curve(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    assert only_rises.needed() == Arrival(1.0, exact=False)
+    assert Curve(np.array([2.0]), np.array([3.0])).needed() == Arrival(2.0)
+
+
 def test_a_dip_is_no_arrival() -> None:
     curve = Curve(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([5.0, 3.0, 4.0, 3.0, 2.0]))
     assert curve.arrival(3.5) == Arrival(3.5)

@@ -1,9 +1,10 @@
 """How much sooner a variant is where its baseline ends: in tokens, seconds and FLOPs, paired by seed.
 
 A run's curve is its smoothed loss against what was spent. It arrives at a loss where it falls to it for good: from
-there on to its end it stays at or below. A speed-up is what the baseline spent in all over what the variant had spent
-on arrival; over seeds it is the geometric mean, its interval that of the paired differences of logarithms. Of what came
-before the first logged loss nothing is known, and nothing is made up.
+there on to its end it stays at or below. A speed-up is what the baseline had spent on its arrival where it ends, which
+is all unless its loss rises at last, over what the variant had spent on arrival there; over seeds it is the geometric
+mean, its interval that of the paired differences of logarithms. Of what came before the first logged loss nothing is
+known, and nothing is made up.
 """
 
 from __future__ import annotations
@@ -63,14 +64,21 @@ class Curve:
         return Arrival(float(self.spent[last] + share * (self.spent[last + 1] - self.spent[last])))
 
 
+    def needed(self) -> Arrival:
+        """Where it fell to its own last loss for good: at its end, unless it rose there."""
+        own = self.arrival(float(self.loss[-1]))
+        assert own is not None
+        return Arrival(own.spent, own.exact or own.spent == self.spent[-1])
+
+
 @dataclass(frozen=True)
 class Speedup:
     """A variant beside its baseline, by one kind of spending, over the seeds that both have.
 
     `difference` is that of the losses at the most that both runs of a pair spent; a pair of which one had logged no
     loss so early has no part in it. `arrivals` are by seed; None where a run did not arrive. `ratio` is the speed-up,
-    where every arrival is known exactly. `at_most` stands where some never arrived: the largest ratio that the others
-    leave possible, had those arrived right after their end. `at_least` stands where some were there when their loss
+    where every arrival is known exactly. `at_most` stands where some never arrived, or the baseline's loss only rose: the
+    largest ratio that is possible, had those arrived right after their end. `at_least` stands where some were there when their loss
     was first logged: the ratio had they come there just then. Where both happened there is neither.
     """
 
@@ -166,13 +174,14 @@ def _speedup(
     ours = {seed: curves[spent] for seed, curves in sorted(of_variant.items())}
     theirs = {seed: of_baseline[seed][spent] for seed in ours}
     arrivals = {seed: ours[seed].arrival(float(theirs[seed].loss[-1])) for seed in ours}
+    own = {seed: curve.needed() for seed, curve in theirs.items()}
     one = Speedup(cohort, variant, baseline, spent, _at_equal_cost(ours, theirs), arrivals)
     logs = paired_difference(
-        {seed: math.log(theirs[seed].spent[-1]) for seed in theirs},
+        {seed: math.log(found.spent) for seed, found in own.items()},
         {seed: math.log(ours[seed].spent[-1] if found is None else found.spent) for seed, found in arrivals.items()},
     )
     ratio = math.exp(logs.mean or 0.0)
-    never = one.arrived < one.seeds
+    never = one.arrived < one.seeds or not all(found.exact for found in own.values())
     already = any(found is not None and not found.exact for found in arrivals.values())
     if never and already:
         return one

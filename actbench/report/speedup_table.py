@@ -26,8 +26,8 @@ def speedup_table(found: Sequence[Speedup], kind: Kind = "validation") -> Table:
     )
     notes = [
         f"By {loss}, paired by seed. Equal cost: the most that both runs of a pair spent. × fewer: what {baseline} "
-        "spent in all over what it took to fall to its final loss for good; above 1 is sooner; geometric mean over "
-        "seeds.",
+        "took to fall to its final loss for good, all unless it rises at last, over what the other took; above 1 is "
+        "sooner; geometric mean over seeds.",
         "FLOPs count matrix products alone; seconds are as the runs came, with all else the machine did meanwhile.",
     ]
     return Table(f"Speed-ups beside {baseline}", heads, tuple(map(_row, found)), (*notes, *_bounds(found)), "speedups")
