@@ -62,11 +62,11 @@ EXPERTS = {"experts": 4, "top_k": 2, "d_expert": 24, "load_balance": 0.5}
 def test_micro_batches_add_up_to_one_large_batch(tiny_recipe: Callable[..., Path], tmp_path: Path, family: str) -> None:
     """BERT's masks are each sequence's own, however a batch is cut. Dropout is off: it is keyed by micro-batches.
 
-    Experts too, where the recipe has them balanced over the whole step, and not each micro-batch by itself.
+    Experts too, unless the recipe has each micro-batch balanced by itself.
     """
 
-    def rows(accumulate: int, over: str = "step") -> list[float]:
-        experts = {"d_ff": None, "moe": {**EXPERTS, "load_balance_over": over}} if family == "experts" else {}
+    def rows(accumulate: int, **balanced: str) -> list[float]:
+        experts = {"d_ff": None, "moe": {**EXPERTS, **balanced}} if family == "experts" else {}
         recipe = load_recipe(
             tiny_recipe(
                 "bert" if family == "bert" else "gpt",
@@ -75,7 +75,9 @@ def test_micro_batches_add_up_to_one_large_batch(tiny_recipe: Callable[..., Path
                 hardware={"precision": "fp32"},
             )
         )
-        run = pretrain(plan(recipe, tmp_path / f"{accumulate}{over}", lambda _: None), resume=False, say=lambda _: None)
+        run = pretrain(
+            plan(recipe, tmp_path / f"{accumulate}{balanced}", lambda _: None), resume=False, say=lambda _: None
+        )
         own = ("loss", "load_balance", "router_z", "grad_norm") if experts else ("loss",)
         return [row[key] for row in run.metrics() if row["kind"] == "train" for key in own]
 
@@ -83,4 +85,4 @@ def test_micro_batches_add_up_to_one_large_batch(tiny_recipe: Callable[..., Path
     assert len(large) == (12 if family != "experts" else 4 * 12)
     assert rows(4) == pytest.approx(large, rel=1e-6)
     if family == "experts":
-        assert rows(4, "micro_batch") != pytest.approx(large, rel=1e-4)
+        assert rows(4, load_balance_over="micro_batch") != pytest.approx(large, rel=1e-4)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from test_pretrain import left_unfinished, results, rows_of, the_run
 
+from actbench.config import load_recipe
+
 EXPERTS = {"experts": 4, "top_k": 2, "d_expert": 24}
 
 
@@ -24,13 +26,24 @@ def moe_recipe(tiny_recipe: Callable[..., Path]) -> Callable[..., Path]:
     return write
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_load_balanced_by_micro_batches_is_another_where_a_step_has_several(
+    moe_recipe: Callable[..., Path], accumulate: int
+) -> None:
+    default, step, micro_batch = (
+        load_recipe(moe_recipe(said, batch={"accumulate": accumulate})).identity()
+        for said in ({}, {"load_balance_over": "step"}, {"load_balance_over": "micro_batch"})
+    )
+    assert default == step and (micro_batch == step) == (accumulate == 1)
+
+
 @pytest.mark.parametrize(("sharing", "accumulate"), [("layer", 2), ("expert", 1)])
 def test_a_mixture_killed_and_resumed_ends_with_the_same_bits(
     actbench: Any, moe_recipe: Callable[..., Path], tmp_path: Path, sharing: str, accumulate: int
 ) -> None:
     """With dropout; cut up, a step looks ahead at its micro-batches."""
     recipe = moe_recipe(
-        {"activation_sharing": sharing, "load_balance_over": "step"},
+        {"activation_sharing": sharing},
         batch={"accumulate": accumulate},
         budget={"steps": 60},
         checkpoint={"every_steps": 7},

@@ -20,7 +20,7 @@ class MoeSection(Section):
     top_k: Positive = 8  # experts of a token
     d_expert: Positive
     load_balance: NonNegativeFloat = 0.01  # weight of the loss that evens out the experts' load
-    load_balance_over: Literal["micro_batch", "step"] = "micro_batch"  # the tokens whose load that loss evens out
+    load_balance_over: Literal["step", "micro_batch"] = "step"  # the tokens whose load that loss evens out
     router_z: NonNegativeFloat = 0.001  # weight of the loss that keeps the router's logits small
     normalize_top_k: bool = False  # whether the weights of a token's experts are made to sum to 1; OLMoE: no
     activation_sharing: Literal["layer", "expert"] = "layer"  # what has one set of coefficients; PolyCom: a layer

@@ -351,6 +351,8 @@ class Recipe(Section):
             said.pop("activation_overrides", None)
             said["activation"] = by_slot
         model = data["model"]
+        if self.batch.accumulate == 1:
+            model.get("moe", {}).pop("load_balance_over", None)  # a step is one micro-batch
         if model.get("n_kv_heads") == self.model.n_heads:
             del model["n_kv_heads"]
         apart = "activation_sharing" in model.get("moe", {})
