@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from model_sections import LENGTH, VOCABULARY, act, gpt_section, ids, randomized
 from torch import Tensor
 from torch.nn import functional as F
 
+from actbench.bench.tricks.plain import LoopOverExperts
 from actbench.config.moe import MoeSection
 from actbench.nn import grouped
 from actbench.nn.build import activation_slots, build, slot_widths
@@ -75,6 +78,20 @@ def test_there_may_be_any_number_of_experts_and_some_that_serve_none(experts: in
     for sharing in ("layer", "expert"):
         layer, x = block("poly_norm", experts=experts, top_k=top_k, activation_sharing=sharing), rows(7)
         assert_same(layer(x), by_a_loop(layer, x), [x, *layer.parameters()])
+
+
+def test_a_mixture_is_faster_than_a_loop_over_its_experts() -> None:
+    """Twice and more where there are many of them (docs/log.md); in the time of one thread, which others slow alike."""
+    sorted_rows = MixtureOfExperts(128, 96, act("poly_norm"), MoeSection(experts=64, top_k=8, d_expert=96))
+    sides: dict[str, MixtureOfExperts] = {"ours": randomized(sorted_rows), "loop": copy.deepcopy(sorted_rows)}
+    sides["loop"].__class__ = LoopOverExperts
+    x, seconds = torch.randn(2048, 128), {name: [] for name in sides}
+    for _ in range(6):
+        for name, side in sides.items():
+            began = time.thread_time()
+            side(x).square().mean().backward()
+            seconds[name].append(time.thread_time() - began)
+    assert 1.2 * min(seconds["ours"]) < min(seconds["loop"])
 
 
 @pytest.mark.skipif(not hasattr(F, "grouped_mm"), reason="this torch multiplies no groups at once")
