@@ -29,7 +29,7 @@ COMPILER: dict[str, Any] = {
 # What torch traced of a module it keeps for later processes, but not of one with gradients of its own unless it is told
 # to (pytorch pull request 149751), nor yet of one that leaves autocast (191363): all of our blocks. A start takes two
 # seconds more without. Before 2.13 what it kept did not say enough of the autocast around.
-KEEPS_TRACES = torch.__version__ >= (2, 13)
+KEEPS_TRACES = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
 if KEEPS_TRACES:
     functorch.autograd_cache_allow_custom_autograd_functions = True
     COMPILER["unsafe_marked_cacheable_functions"] = {
