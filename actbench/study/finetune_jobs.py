@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 from actbench.config import FinetuneSettings
 from actbench.config.grid import FinetuneGrid
 from actbench.data import glue, probes
-from actbench.errors import Interrupted
 from actbench.study.follow_ups import LabelsFollowUp, SquadFollowUp
+from actbench.study.launchers import working
 from actbench.study.launchers.local import LocalLauncher
 from actbench.study.tasks import Task
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.finetune_stack import STOPPED
 from actbench.training.plan import Say
-from actbench.training.signals import interruptible
 
 
 def finetune_in_jobs(
@@ -35,19 +33,15 @@ def finetune_in_jobs(
     What became of each run stands in its folder. Raises Interrupted after a signal: finished runs stand.
     """
     launcher = LocalLauncher(runs, None, jobs)
-    with interruptible(STOPPED):
-        try:
-            tasks = list(_tasks(plans, settings, grid, data, jobs))
-            launcher.submit(tasks)
-            left = len(tasks)
-            while left:
-                for task, reason in launcher.ended():
-                    left -= 1
-                    if reason:
-                        say(f"{task.title}: {reason}")
-        except BaseException as error:
-            launcher.stop(error.signal_number if isinstance(error, Interrupted) else signal.SIGTERM)
-            raise
+    with working(launcher, STOPPED):
+        tasks = list(_tasks(plans, settings, grid, data, jobs))
+        launcher.submit(tasks)
+        left = len(tasks)
+        while left:
+            for task, reason in launcher.ended():
+                left -= 1
+                if reason:
+                    say(f"{task.title}: {reason}")
 
 
 def _tasks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,9 @@ from actbench.errors import ActbenchError, BadInput, Interrupted
 from actbench.report.page import StudyText, write_report
 from actbench.store import Run, claim
 from actbench.study.graph import Graph
-from actbench.study.launchers import Launcher
+from actbench.study.launchers import Launcher, working
 from actbench.study.stated import record, statements
 from actbench.study.tasks import Task
-from actbench.training.signals import interruptible
 
 if TYPE_CHECKING:
     from actbench.analysis.approximation import Kept
@@ -45,13 +43,9 @@ def run_study(graph: Graph, launcher: Launcher, say: Say, *, retry: bool = False
     compares is on record before anything runs; BadInput where the record is damaged.
     """
     record(graph)
-    with interruptible("study stopped; the same command goes on from here"):
-        try:
-            unrecorded = _Scheduler(graph, launcher, say, retry).carry_out()
-            unrecorded |= _approximate(graph, say)
-        except BaseException as error:
-            launcher.stop(error.signal_number if isinstance(error, Interrupted) else signal.SIGTERM)
-            raise
+    with working(launcher, "study stopped; the same command goes on from here"):
+        unrecorded = _Scheduler(graph, launcher, say, retry).carry_out()
+        unrecorded |= _approximate(graph, say)
     report, finished = report_study(graph, say)
     return Outcome(report, finished, {**unrecorded, **graph.failed()})
 

@@ -16,10 +16,10 @@ from actbench.bench.growth.request import AXES, STUDIES, TEXT, Request
 from actbench.bench.growth.results import Results
 from actbench.bench.growth.studies import Studies
 from actbench.bench.growth.texts import Texts
-from actbench.bench.peers.process import ended_by_signals
 from actbench.bench.peers.run import environment
 from actbench.data import builtin
 from actbench.training.hardware import Hardware
+from actbench.training.signals import interruptible
 
 Say = Callable[[str], None]
 
@@ -48,7 +48,7 @@ def run(request: Request, *, command: str, say: Say, sizes: Sizes | None = None)
     if warning:
         say(f"warning: {warning}")
     measuring = _Measuring(request, sizes, hardware, say)
-    with ended_by_signals():
+    with interruptible("stopped"):
         for part in request.parts:
             measuring.part(part)
     settings = {

@@ -10,12 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from actbench.bench.peers.orders import Order, Report, Turn
-from actbench.errors import Interrupted
 
 WARM_UP = 2  # steps of each side that are not timed; the first one compiles
 MODULE = "actbench.bench.peers.side"  # what a side's process runs
@@ -138,17 +136,3 @@ def alternate(
         for i in (0, 1)
     )
     return mine, other
-
-
-@contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Makes an error of SIGTERM, as Ctrl-C is one already, so that the sides are closed on the way out."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise Interrupted(number, "stopped")
-
-    former = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

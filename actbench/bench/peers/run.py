@@ -15,10 +15,11 @@ import torch
 from actbench.bench import machine
 from actbench.bench.peers.catalogue import HF, Pair, missing
 from actbench.bench.peers.prepare import Sizes, Workshop
-from actbench.bench.peers.process import WARM_UP, Side, SideFailed, alternate, ended_by_signals
+from actbench.bench.peers.process import WARM_UP, Side, SideFailed, alternate
 from actbench.bench.peers.results import Outcome, Results
 from actbench.data.glue import load_glue
 from actbench.training.allocator import HUGE_PAGES
+from actbench.training.signals import interruptible
 
 Say = Callable[[str], None]
 
@@ -49,7 +50,7 @@ def run(
     if warning:
         say(f"warning: {warning}")
     outcomes, failed = [], []
-    with ended_by_signals(), tempfile.TemporaryDirectory(prefix="actbench-peers-") as folder:
+    with interruptible("stopped"), tempfile.TemporaryDirectory(prefix="actbench-peers-") as folder:
         workshop = Workshop(Path(folder), sizes or Sizes(), glue and glue.resolve(), environment(), say)
         for number, pair in enumerate(wanted, start=1):
             say(f"[{number}/{len(wanted)}] {pair.label}: ...")

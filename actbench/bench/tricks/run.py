@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 from actbench.bench import machine
 from actbench.bench.peers.prepare import Sizes
-from actbench.bench.peers.process import ended_by_signals
 from actbench.bench.peers.run import environment
 from actbench.bench.tricks.catalogue import Trick, missing
 from actbench.bench.tricks.measure import measure
 from actbench.bench.tricks.results import Results, summary
 from actbench.errors import Interrupted
+from actbench.training.signals import interruptible
 
 
 def run(
@@ -37,7 +37,7 @@ def run(
         say(f"left out: {line}")
     wanted = [(t, model) for t in tricks if not reasons[t.name] for model in models if model in t.models]
     outcomes, failed = [], []
-    with ended_by_signals():
+    with interruptible("stopped"):
         for number, (trick, model) in enumerate(wanted, start=1):
             try:
                 outcomes.append(measure(trick, sizes.recipe(model, rounds), hardware, rounds, environment()))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from actbench.errors import BadInput, Problem, nearest
+from actbench.errors import BadInput, Interrupted, Problem, nearest
 from actbench.study.tasks import Task
+from actbench.training.signals import interruptible
 
 
 class Launcher(Protocol):
@@ -40,6 +43,17 @@ def open_launcher(name: str, runs: Path, folder: Path, options: Mapping[str, str
     module = importlib.import_module(f"{__name__}.{name}")
     opened: Launcher = module.open_launcher(runs, folder, dict(options))
     return opened
+
+
+@contextlib.contextmanager
+def working(launcher: Launcher, message: str) -> Iterator[None]:
+    """Stops what the launcher does where the body fails, or is interrupted by a signal: then Interrupted says why."""
+    with interruptible(message):
+        try:
+            yield
+        except BaseException as error:
+            launcher.stop(error.signal_number if isinstance(error, Interrupted) else signal.SIGTERM)
+            raise
 
 
 def check_options(options: Mapping[str, str], known: Sequence[str]) -> None:
