@@ -67,6 +67,8 @@ def grouped_linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, ends: Tens
     return by_x, by_weight
 
 
+# Torch keeps what it traced of a block for later processes by the operations' names, and not by what follows: where a
+# shape or a gradient changes, a name must.
 @grouped_linear.register_fake
 def _(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[1])
