@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -67,14 +69,65 @@ def test_a_graph_with_gradients_by_hand_is_traced_once_and_another_is_another() 
     assert gradients(Scaled) == (2.0, 16.0, 1)
 
 
+class Widened(nn.Module):
+    """A product, in whichever precision is asked for around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        return y
+
+
 def test_a_graph_traced_in_fp32_does_not_stand_for_one_in_bf16() -> None:
     dtypes = []
     for enabled in (False, True):
         torch.compiler.reset()
         counters.clear()
-        layer = nn.Sequential(nn.Linear(8, 8), Scaled())
+        layer = Widened()
         compile_module(layer)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             dtypes.append(layer(torch.ones(4, 8)).dtype)
         assert counters["aot_autograd"]["autograd_cache_miss"] == 1
     assert dtypes == [torch.float32, torch.bfloat16]
+
+
+OPERATION = """
+import sys
+import torch
+from torch._dynamo.utils import counters
+from actbench.activations import ElementwiseActivation
+from actbench.training.hardware import compile_module
+
+@torch.library.custom_op("mine::double", mutates_args=())
+def double(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
+
+double.register_fake(torch.empty_like)
+double.register_autograd(lambda ctx, grad: MULTIPLE * grad, setup_context=lambda ctx, inputs, output: None)
+
+class Mine(ElementwiseActivation):
+    formula, source = "2 x", "made up"
+
+    def compute(self, x):
+        return double(x)
+
+if __name__ == "__main__":
+    from mine import Mine
+    mine, x = Mine(), torch.ones(8, requires_grad=True)
+    compile_module(mine)
+    mine(x).sum().backward()
+    print(x.grad[0].item(), counters["aot_autograd"]["autograd_cache_hit"])
+"""
+
+
+def test_an_operation_of_ones_own_is_told_by_its_code(tmp_path: Path) -> None:
+    """Torch by itself tells it by its name, and would give the gradient that its file had before."""
+    said = []
+    for multiple in ("2", "2", "3"):
+        (tmp_path / "mine.py").write_text(OPERATION.replace("MULTIPLE", multiple))
+        done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        said.append(done.stdout.split())
+    assert said == [["2.0", "0"], ["2.0", "1"], ["3.0", "0"]]

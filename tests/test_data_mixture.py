@@ -150,6 +150,9 @@ def test_parts_are_packed_as_each_alone(mixed: tuple[Recipe, TokenData]) -> None
 
 def test_what_a_part_lacks_is_told_of_that_part(mixed: tuple[Recipe, TokenData]) -> None:
     recipe, _ = mixed
+    Path("b.jsonl").write_text('{"txt": "a"}\n')
+    with pytest.raises(BadInput, match=r"b\.jsonl:1: corpus\.parts\.1\.text_field: no field 'text'"):
+        packing.prepare(recipe.corpus, recipe.tokenizer, 0.1, lambda _: None)
     Path("b.jsonl").unlink()
     with pytest.raises(BadInput, match=r"b\.jsonl: corpus\.parts\.1\.files: no such file"):
         packing.prepare(recipe.corpus, recipe.tokenizer, 0.1, lambda _: None)

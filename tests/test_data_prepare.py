@@ -85,7 +85,7 @@ def test_what_is_stopped_goes_on_from_its_finished_shards(monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         pack(text)
     (work,) = (cache.root() / "tokens").glob("*.work")
-    assert cache.what_is(cache.places()[-1]) == "tokens of a.jsonl"
+    assert cache.what_was_begun(cache.places()[-1]) == "tokens of a.jsonl"
     finished = len(list(work.rglob("*.read.json")))
     assert finished >= 3
     (work / "part-0" / f"{finished:06d}.texts").write_bytes(b"half a shard")  # without its mark it is none

@@ -13,7 +13,8 @@ from actbench.training import hardware
         (True, True, 128, "bf16"),
         (True, True, None, "bf16"),
         (True, False, 256, "bf16"),
-        (True, False, 128, "fp32"),
+        (True, False, 128, "bf16"),
+        (True, False, 64, "fp32"),
     ],
 )
 def test_bf16_is_chosen_where_it_is_faster(monkeypatch, bf16, compiler, width, expected):

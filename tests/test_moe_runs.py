@@ -35,6 +35,7 @@ def test_a_load_balanced_by_micro_batches_is_another_where_a_step_has_several(
         for said in ({}, {"load_balance_over": "step"}, {"load_balance_over": "micro_batch"})
     )
     assert default == step and (micro_batch == step) == (accumulate == 1)
+    assert "load_balance_over" not in micro_batch["model"]["moe"], "the default of older runs"
 
 
 @pytest.mark.parametrize(("sharing", "accumulate"), [("layer", 2), ("expert", 1)])

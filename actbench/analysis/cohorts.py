@@ -215,6 +215,8 @@ def setup(run: Run, chosen: Sequence[str] = ()) -> dict[str, Any]:
         section.pop("activation_overrides", None)
     if "moe" in model:
         model["moe"].pop("activation_sharing", None)
+        if recorded.batch.accumulate == 1:
+            model["moe"].pop("load_balance_over", None)  # a step is one micro-batch
     left = {*OWN_SETTINGS, *chosen}
     return {
         "kind": run.kind,

@@ -134,5 +134,5 @@ def _entry(place: Path) -> dict[str, Any]:
         "state": "whole" if entry else "unfinished",
         "size_bytes": cache.size_bytes(place),
         "tokens": sum(split["tokens"] for split in splits.values()) if splits else facts.get("tokens"),
-        "text": cache.what_is(place),
+        "text": entry.what if entry else cache.what_was_begun(place),
     }

@@ -351,8 +351,12 @@ class Recipe(Section):
             said.pop("activation_overrides", None)
             said["activation"] = by_slot
         model = data["model"]
-        if self.batch.accumulate == 1:
-            model.get("moe", {}).pop("load_balance_over", None)  # a step is one micro-batch
+        moe = self.model.moe if isinstance(self.model, GptSection) else None
+        if moe:
+            # Of one micro-batch nothing is said by it, and "micro_batch" was the default once.
+            model["moe"].pop("load_balance_over", None)
+            if self.batch.accumulate > 1 and moe.load_balance_over == "step":
+                model["moe"]["load_balance_over"] = "step"
         if model.get("n_kv_heads") == self.model.n_heads:
             del model["n_kv_heads"]
         apart = "activation_sharing" in model.get("moe", {})

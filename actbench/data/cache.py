@@ -24,7 +24,7 @@ from actbench.errors import BadInput, Problem, RunFailed
 
 FORMAT = 1
 META = "meta.json"
-WHAT = "what"  # of a folder with what is finished: how messages call the entry
+WHAT = "what"  # the file of a work folder that says how messages call the entry
 Say = Callable[[str], None]
 
 
@@ -113,16 +113,15 @@ def _build(place: Path, build: Callable[[Path], dict[str, Any]], what: str) -> E
         shutil.rmtree(work, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if work.is_dir() and [*work.iterdir()] == [work / WHAT]:
-            shutil.rmtree(work)
+        if [*work.glob("*")] == [work / WHAT]:  # nothing of it is finished
+            shutil.rmtree(work, ignore_errors=True)
     return Entry(place, facts, files, what, built=True)
 
 
-def what_is(place: Path) -> str | None:
-    """How messages call the entry at a place of `places`, whole or not; None where that is not told."""
-    entry, _ = _open(place)
+def what_was_begun(place: Path) -> str | None:
+    """How messages call the unfinished entry at a place of `places`; None where that is not told."""
     try:
-        return entry.what if entry else (work_folder(place) / WHAT).read_text(encoding="utf-8")
+        return (work_folder(place) / WHAT).read_text(encoding="utf-8")
     except OSError:
         return None
 

@@ -6,10 +6,11 @@ import hashlib
 import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -86,8 +87,21 @@ def open_source(corpus: PlainCorpus, say: Say) -> documents.Source:
 
 
 def _open_part(number: int, part: PlainCorpus, say: Say) -> documents.Source:
+    """As `open_source`; what is wrong with the text, now or when it is read, is told of the mixture's part."""
+    with _told_of_part(number):
+        source = open_source(part, say)
+
+    def parts(*place: Any) -> Iterator[Part]:
+        with _told_of_part(number):
+            yield from source.parts(*place)
+
+    return replace(source, parts=parts)
+
+
+@contextmanager
+def _told_of_part(number: int) -> Iterator[None]:
     try:
-        return open_source(part, say)
+        yield
     except BadInput as error:
         raise type(error)(
             replace(one, key=one.key.replace("corpus", f"corpus.parts.{number}", 1)) for one in error.problems

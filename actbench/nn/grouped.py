@@ -3,7 +3,8 @@
 An operation of its own for the compiler: how many rows an expert has changes with every batch, but no shape does.
 
 A CPU's products in bf16 are made for each shape that they meet, which takes longer than a small product itself. So an
-expert's product takes in as many of its neighbours' rows there as make the number round; what becomes of them is lost.
+expert's product takes in as many of its neighbours' rows there as make the number round; what becomes of them is lost,
+but for numbers that are not finite, as the loss is not either.
 
 Shapes: R rows, E experts, I inputs, O outputs.
 """
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from actbench.nn.padding import FILLED
+from actbench.nn.padding import ROUND
 
 ALIGNED = 16  # bytes that torch's own kernel wants every row to be a multiple of
 
@@ -67,8 +68,6 @@ def grouped_linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, ends: Tens
     return by_x, by_weight
 
 
-# Torch keeps what it traced of a block for later processes by the operations' names, and not by what follows: where a
-# shape or a gradient changes, a name must.
 @grouped_linear.register_fake
 def _(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[1])
@@ -112,7 +111,7 @@ class _Part(NamedTuple):
 
 def _parts(x: Tensor, ends: Tensor) -> Iterator[_Part]:
     """Every expert's part of the rows x (R, I). More rows are taken from those after it, or at the end before it."""
-    multiple = FILLED if x.device.type == "cpu" and x.dtype == torch.bfloat16 else 1
+    multiple = ROUND if x.device.type == "cpu" and x.dtype == torch.bfloat16 else 1
     for begin, end in pairwise([0, *ends.tolist()]):
         taken = min(-(-(end - begin) // multiple) * multiple, len(x))
         first = min(begin, len(x) - taken)

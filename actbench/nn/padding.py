@@ -26,7 +26,7 @@ from actbench.nn.dropout import Places
 WORTH = 4096  # weights of one attention head that one more group must spare, for it adds some twenty calls a layer
 GROUPED = 16  # a group has a multiple of so many sequences, but for a batch's last
 WIDE = 8  # and is padded to a multiple of so many tokens
-FILLED = 64  # filled, a batch has a multiple of so many rows
+ROUND = 64  # a product's rows in bf16 on a CPU are a multiple of so many
 
 
 class Rows(NamedTuple):
@@ -65,7 +65,7 @@ class Padding:
         self.starts = lengths.cumsum(0) - lengths
         tokens = [int(part.sum()) for part in lengths.split(self.sequences)]
         self._n = sum(tokens)
-        spare = -self._n % FILLED if filled and len(tokens) == 1 else 0
+        spare = -self._n % ROUND if filled and len(tokens) == 1 else 0
         self.rows = (tokens[0] + spare, *tokens[1:])
         # Of each row: its place in the padded batch, and whether it stands for a token.
         self._at = F.pad(real.flatten().nonzero()[:, 0], (0, spare))

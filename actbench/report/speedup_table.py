@@ -49,11 +49,17 @@ def _bounds(found: Sequence[Speedup]) -> list[str]:
             "difference."
         )
     if any(one.at_most is not None for one in found):
-        notes.append("At most: some runs never reach that loss; the ratio if they had right after their end.")
+        notes.append(
+            "At most: some runs never reach that loss, or the baseline was there when its own was first logged; the "
+            "ratio if they had right after their end, and it just then."
+        )
     if any(one.at_least is not None for one in found):
         notes.append("At least: some runs were there when their loss was first logged; the ratio had they just come.")
     if any(_is_unbounded(one) for one in found):
-        notes.append("Unbounded: some runs never reach that loss, others were there when theirs was first logged.")
+        notes.append(
+            "Unbounded: some runs never reach that loss, or the baseline was there at first; others were there when "
+            "theirs was first logged."
+        )
     return notes
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actbench.errors import ActbenchError, BadInput, Interrupted
+from actbench.errors import ActbenchError, BadInput
 from actbench.report.page import StudyText, write_report
 from actbench.store import Run, claim
 from actbench.study.graph import Graph
@@ -80,8 +80,6 @@ def _approximate(graph: Graph, say: Say) -> dict[str, str]:
     for target, activation, size in request.combinations:
         try:
             fit_once(target, activation, size, request.seeds, graph.runs, say)
-        except Interrupted:
-            raise
         except Exception as error:  # an activation of one's own may raise anything
             reason = str(error) if isinstance(error, ActbenchError) else f"{type(error).__name__}: {error}"
             failed[f"fit of {target} by {activation}, {size} parameters"] = reason

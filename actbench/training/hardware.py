@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,20 +30,17 @@ COMPILER: dict[str, Any] = {
     "deterministic": True,
 }
 # What torch traced of a module it keeps for later processes, but not of one with gradients of its own unless it is told
-# to (pytorch pull request 149751), nor yet of one that leaves autocast (191363): all of our blocks. A start takes two
-# seconds more without. Before 2.13 what it kept did not say enough of the autocast around.
+# to (pytorch pull request 149751), nor yet of one that leaves autocast (191363): all of our blocks, which would start
+# two seconds later. Before 2.13 what it kept did not say enough of the autocast around.
 KEEPS_TRACES = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
-if KEEPS_TRACES:
-    functorch.autograd_cache_allow_custom_autograd_functions = True
-    COMPILER["unsafe_marked_cacheable_functions"] = {
-        f"torch.amp.autocast_mode.{name}": torch.__version__ for name in ("_enter_autocast", "_exit_autocast")
-    }
+AUTOCAST = tuple(f"torch.amp.autocast_mode.{name}" for name in ("_enter_autocast", "_exit_autocast"))
+functorch.autograd_cache_allow_custom_autograd_functions = KEEPS_TRACES
 
 SINGLE: dict[str, Any] = {"strategy": "single", "devices": 1, "nodes": 1}  # what a run is that does not say it
 
 GRAPHS_A_LAYER = 4  # training and validating, before and after its coefficients are unfrozen
 
-CASTS_PAY = 128  # d_model from which bf16 is faster on a CPU without a compiler, casts and all
+CASTS_PAY = 128  # d_model from which bf16 is mostly faster on a CPU without a compiler, casts and all
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,28 @@ def compile_blocks(model: nn.Module) -> None:
 
 def compile_module(module: nn.Module) -> None:
     """Compiles a module in place, for inputs of one shape; training and benchmarks compile by this alone."""
-    module.compile(dynamic=False, options=COMPILER)
+    kept = {"unsafe_marked_cacheable_functions": dict.fromkeys(AUTOCAST, _code(module))} if KEEPS_TRACES else {}
+    module.compile(dynamic=False, options={**COMPILER, **kept})
+
+
+def _code(module: nn.Module) -> str:
+    """A digest of the files that a module's classes stand in, which what was traced of it is kept by as well.
+
+    By itself torch tells custom operations, as `nn/grouped.py` and anybody's activation may have, by their names alone.
+    """
+    files = {getattr(sys.modules.get(type(each).__module__), "__file__", None) for each in module.modules()}
+    digest = hashlib.sha256(torch.__version__.encode())
+    for file in sorted(filter(None, files)):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
 
 
 def now(device: str) -> float:
     """time.perf_counter() once the device has done all that was asked of it."""
     if device == "cuda":
         torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
     return time.perf_counter()
 
 

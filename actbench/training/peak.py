@@ -38,7 +38,12 @@ def measured_peak(precision: str, device: str) -> Peak:
     """The fastest product of two square matrices, over sizes and repetitions, with the threads that torch has now."""
     best, size = Peak(0.0), SMALLEST
     while size <= LARGEST:
-        seconds = _fastest(size, DTYPES[precision], device)
+        try:
+            seconds = _fastest(size, DTYPES[precision], device)
+        except RuntimeError:  # no memory is left for so large ones
+            if not best.flops:
+                raise
+            break
         best = max(best, Peak(2 * size**3 / seconds, size), key=lambda peak: peak.flops)
         size *= 2
         if 2 * size**3 / best.flops > LONGEST:

@@ -58,13 +58,24 @@ def stoppable(message: str) -> Iterator[Stop]:
         raise Interrupted(stop.number, message)
 
 
+class Signalled(BaseException):
+    """A signal came. Whoever catches every Exception lets it through."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
 @contextlib.contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """SIGINT and SIGTERM raise Interrupted in the body, unless ignored, as under nohup; a second one ends at once."""
+    """SIGINT and SIGTERM raise Signalled in the body, unless ignored, as under nohup; a second one ends at once.
+
+    Raises Interrupted with `message` when one came.
+    """
 
     def stop(number: int, frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
-        raise Interrupted(number, message)
+        raise Signalled(number)
 
     former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in former.items():
@@ -72,6 +83,8 @@ def interruptible(message: str) -> Iterator[None]:
             signal.signal(number, stop)
     try:
         yield
+    except Signalled as stopped:
+        raise Interrupted(stopped.number, message) from None
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

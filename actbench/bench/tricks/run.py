@@ -10,7 +10,6 @@ from actbench.bench.peers.run import environment
 from actbench.bench.tricks.catalogue import Trick, missing
 from actbench.bench.tricks.measure import measure
 from actbench.bench.tricks.results import Results, summary
-from actbench.errors import Interrupted
 from actbench.training.signals import interruptible
 
 
@@ -42,8 +41,6 @@ def run(
             try:
                 outcomes.append(measure(trick, sizes.recipe(model, rounds), hardware, rounds, environment()))
                 said = summary(outcomes[-1].comparison)
-            except Interrupted:
-                raise
             except Exception as error:  # a side, or the compiler, may raise anything
                 failed.append(
                     f"{trick.name}, {model}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from actbench.errors import BadInput, Interrupted, Problem, nearest
+from actbench.errors import BadInput, Problem, nearest
 from actbench.study.tasks import Task
-from actbench.training.signals import interruptible
+from actbench.training.signals import Signalled, interruptible
 
 
 class Launcher(Protocol):
@@ -52,7 +52,7 @@ def working(launcher: Launcher, message: str) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            launcher.stop(error.signal_number if isinstance(error, Interrupted) else signal.SIGTERM)
+            launcher.stop(error.number if isinstance(error, Signalled) else signal.SIGTERM)
             raise
 
 
