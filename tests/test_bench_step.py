@@ -17,7 +17,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from actbench.bench import output
 from actbench.bench.memory import peak_seen
-from actbench.bench.step import clock as clocks
 from actbench.bench.step import kernels
 from actbench.bench.step import run as running
 from actbench.bench.step.clock import PARTS, RANGE, REST, Clock, Seconds
@@ -174,7 +173,7 @@ def test_a_signal_ends_the_command_after_the_step(tiny_recipe: Write) -> None:
 def tick(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Time that passes only when told to."""
     passed = [0.0]
-    monkeypatch.setattr(clocks.time, "perf_counter", lambda: passed[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: passed[0])
 
     def more(seconds: float) -> None:
         passed[0] += seconds

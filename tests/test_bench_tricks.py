@@ -36,6 +36,7 @@ from actbench.config.schema import Recipe
 from actbench.errors import BadInput, Interrupted
 from actbench.nn.attention import Attention
 from actbench.nn.dropout import Dropout, set_keys
+from actbench.training import hardware
 from actbench.training.hardware import Hardware
 
 STEPS = 8
@@ -181,6 +182,7 @@ def test_no_module_has_the_trick_in_the_step_without(trick: Trick, model: str, m
 def test_what_is_compiled_without_the_compiler_or_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     options: list[Any] = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **settings: options.append(settings["options"]))
+    monkeypatch.setattr(hardware, "KEEPS_TRACES", False)
     without(named("compiled-blocks"), "gpt", monkeypatch, COMPILED)
     assert options == []
     without(named("contraction"), "gpt", monkeypatch, COMPILED)
