@@ -58,6 +58,7 @@ def test_a_mixture_killed_and_resumed_ends_with_the_same_bits(
     assert results(the_run(tmp_path / "killed")) == results(whole)
 
     summary = json.loads((whole / "manifest.json").read_text())["summary"]
+    assert 0 < summary["active_parameters"] < summary["parameters"]
     told = summary["experts"]
     assert told["dropped_tokens"] == 0 and 1 <= told["busiest_expert"] <= 4 and 0 < told["router_entropy"] < 1.4
     rows = rows_of(whole)

@@ -247,7 +247,7 @@ def _summary(planned: Plan, recorder: Recorder, writer: RunWriter, memory: int) 
         **({"validation_sets": {row["set"]: _figures(row) for row in sets}} if sets else {}),
         **({"mixture": mixture} if mixture else {}),
         "tokens_per_second": round(speed, 1),  # of all devices together
-        "parameters": planned.model["parameters"],
+        **{key: planned.model[key] for key in ("parameters", "active_parameters") if key in planned.model},
         "peak_memory_bytes": memory,  # of the process that held most
         **_utilisation(planned, speed),
     }
