@@ -75,11 +75,11 @@ class Speedup:
     """A variant beside its baseline, by one kind of spending, over the seeds that both have.
 
     `difference` is that of the losses at the most that both runs of a pair spent; a pair of which one had logged no
-    loss so early has no part in it. `arrivals` are by seed; None where a run did not arrive. `ratio` is the speed-
-    up, where every arrival is known exactly. `at_most` stands where some never arrived, or the baseline's loss only
-    rose: the largest ratio that is possible, had those arrived right after their end. `at_least` stands where some
-    were there when their loss was first logged: the ratio had they come there just then. Where both happened there
-    is neither.
+    loss so early has no part in it. `arrivals` are by seed; None where a run did not arrive. `ratio` is the
+    speed-up, where every arrival is known exactly. `at_most` stands where some never arrived, or the baseline's
+    loss only rose: the largest ratio that is possible, had those arrived right after their end. `at_least` stands
+    where some were there when their loss was first logged: the ratio had they come there just then. Where both
+    happened there is neither.
     """
 
     cohort: Cohort

@@ -26,7 +26,7 @@ def pretraining_table(family: Family) -> Table:
     )
     title = "Pre-training: loss on held-out text, mean ± sd over seeds; lower is better"
     rows = tuple(_pretraining_row(comparison, sparse=sparse) for comparison in family.pretraining)
-    said = ("Active: the parameters that one token meets, of its experts alone.",) if sparse else ()
+    said = ("Active: the parameters that one token meets, so of experts those of its own.",) if sparse else ()
     notes = (*said, *table_notes(family, "pretrain", family.pretraining))
     return Table(title, heads, rows, notes, "pretraining")
 
