@@ -44,6 +44,14 @@ def test_a_plan_counts_what_is_to_do_and_trains_nothing(path, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_plan_counts_the_pass_by_which_a_mixture_looks_ahead(study_file, tiny_recipe, monkeypatch):
+    monkeypatch.setattr(speed, "measured_peak", lambda precision, device: Peak(1e9, 512))
+    tiny_recipe("gpt", model={"d_ff": None, "moe": {"experts": 4, "d_expert": 24, "top_k": 2}}, batch={"accumulate": 2})
+    axes = {"model.moe.load_balance_over": ["step", "micro_batch"]}
+    once_more, once = estimate(planned(study_file(experiments=[{"recipe": "gpt.yaml", "axes": axes}]))).parts
+    assert once_more.seconds == pytest.approx(once.seconds * 4 / 3)
+
+
 def test_a_plan_goes_by_what_was_measured_here(path, tmp_path, monkeypatch):
     def never(precision, device):
         raise AssertionError("a peak is measured only where no run tells how fast a model is")

@@ -321,6 +321,13 @@ class Recipe(Section):
             return max(1, self.budget.tokens // self.tokens_per_step)
         return self.budget.steps
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether a micro-batch's loss depends on the others of its step, which are passed through once more before."""
+        moe = self.model.moe if isinstance(self.model, GptSection) else None
+        over_all = moe is not None and moe.load_balance > 0 and moe.load_balance_over == "step"
+        return over_all and self.batch.accumulate > 1
+
     def identity(self) -> dict[str, Any]:
         """All that decides the run's result, as JSON data: not its name, logging, how its work is spread, or defaults.
 

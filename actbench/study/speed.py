@@ -125,6 +125,7 @@ class Speeds:
         share = COMPILED if hardware.compiled else UNCOMPILED
         devices = hardware.devices if hardware.device == "cuda" else 1  # on a CPU processes share the cores
         rate = devices * share * self.peaks[hardware.precision].flops / plan.model["flops_per_token"]
+        rate *= 3 / 4 if plan.recipe.looks_ahead else 1  # a backward pass is two forward ones, and there is one more
         return Speed(rate, compiling if hardware.compiled else 0.0, "from FLOPs")
 
 

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from actbench.config.schema import GptSection, Recipe
+from actbench.config.schema import Recipe
 from actbench.data.batches import Batch, TrainingStream
 from actbench.errors import RunFailed
 from actbench.nn.bert import Bert
@@ -63,7 +63,7 @@ class PretrainModule(pl.LightningModule):
 
         What is minimised has the routers' losses in it; what is logged as the loss has not.
         """
-        if self._looks_ahead() and batch_index % self.recipe.batch.accumulate == 0:
+        if self.recipe.looks_ahead and batch_index % self.recipe.batch.accumulate == 0:
             self.loads = self._loads_from(batch_index)
         loss = self.model(**batch)
         self.losses.append(loss.detach())
@@ -136,13 +136,6 @@ class PretrainModule(pl.LightningModule):
         """Takes the losses not logged yet up again."""
         self.losses = self._own(checkpoint["unlogged_losses"])
         self.router_losses = self._own(checkpoint.get("unlogged_router_losses", []))  # none in older checkpoints
-
-    def _looks_ahead(self) -> bool:
-        """Whether the loss of a micro-batch depends on the other micro-batches of its step."""
-        section = self.recipe.model
-        moe = section.moe if isinstance(section, GptSection) else None
-        at_once = moe is None or not moe.load_balance or moe.load_balance_over == "micro_batch"
-        return self.recipe.batch.accumulate > 1 and not at_once
 
     def _loads_from(self, first: int) -> list[Tensor]:
         """How the routers will load the experts in the step that begins with that micro-batch, over all processes.
