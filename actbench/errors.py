@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -55,6 +56,15 @@ class Interrupted(ActbenchError):
         super().__init__(message)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+
+@contextlib.contextmanager
+def retold(change: Callable[[Problem], Problem]) -> Iterator[None]:
+    """Has what the body finds wrong told as its caller knows it: each problem of a BadInput as `change` makes it."""
+    try:
+        yield
+    except BadInput as error:
+        raise type(error)([change(problem) for problem in error.problems]) from None
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -24,7 +23,7 @@ from actbench.data.shards import Shard, Shards, blocks
 from actbench.data.splitting import held_out_below
 from actbench.data.tokenising import pieces, token_type, tokenised
 from actbench.data.words import WordEncoder
-from actbench.errors import BadInput, Problem
+from actbench.errors import BadInput, Problem, retold
 from actbench.store.atomic import write_text
 
 LEARNT_BYTES = 64 << 20  # about as much text as a tokenizer is learnt from
@@ -88,24 +87,18 @@ def open_source(corpus: PlainCorpus, say: Say) -> documents.Source:
 
 def _open_part(number: int, part: PlainCorpus, say: Say) -> documents.Source:
     """As `open_source`; what is wrong with the text, now or when it is read, is told of the mixture's part."""
-    with _told_of_part(number):
+
+    def of_part(problem: Problem) -> Problem:
+        return replace(problem, key=problem.key.replace("corpus", f"corpus.parts.{number}", 1))
+
+    with retold(of_part):
         source = open_source(part, say)
 
     def parts(*place: Any) -> Iterator[Part]:
-        with _told_of_part(number):
+        with retold(of_part):
             yield from source.parts(*place)
 
     return replace(source, parts=parts)
-
-
-@contextmanager
-def _told_of_part(number: int) -> Iterator[None]:
-    try:
-        yield
-    except BadInput as error:
-        raise type(error)(
-            replace(one, key=one.key.replace("corpus", f"corpus.parts.{number}", 1)) for one in error.problems
-        ) from None
 
 
 @dataclass(frozen=True)

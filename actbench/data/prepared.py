@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from actbench.config.corpus import FilesCorpus, HubCorpus, MixtureCorpus
 from actbench.config.schema import Recipe
 from actbench.data.packing import TokenData, prepare, prepare_text
 from actbench.data.portions import Watch, portions
-from actbench.errors import BadInput
+from actbench.errors import retold
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,9 @@ def prepare_recipe(recipe: Recipe, say: Callable[[str], None], jobs: int = 1, wa
     return Prepared(corpus, sets)
 
 
-@contextmanager
-def _names(name: str) -> Iterator[None]:
+def _names(name: str) -> AbstractContextManager[None]:
     """What is wrong with a text is told of the validation set that it is."""
-    try:
-        yield
-    except BadInput as error:
-        raise BadInput([replace(one, key=f"validation.sets.{name}") for one in error.problems]) from None
+    return retold(lambda problem: replace(problem, key=f"validation.sets.{name}"))
 
 
 def _unbounded(recipe: Recipe) -> Iterator[str]:
