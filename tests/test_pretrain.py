@@ -36,7 +36,7 @@ def wait_for_step(process, runs, step, timeout=200):  # a slow machine compiles 
     end = time.time() + timeout
     while time.time() < end and process.poll() is None:
         for metrics in runs.glob("*/metrics.jsonl"):
-            lines = metrics.read_text().splitlines()
+            lines = metrics.read_text().split("\n")[:-1]  # the last may be in the middle of being written
             saved = (metrics.parent / "checkpoints" / "last.ckpt").exists()
             if saved and lines and json.loads(lines[-1])["step"] >= step:
                 return
