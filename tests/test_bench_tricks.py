@@ -92,8 +92,9 @@ def test_losses_are_equal_without_a_trick(trick: Trick, model: str) -> None:
     assert largest_difference(with_it, without) <= trick.tolerance
 
 
-def test_losses_are_equal_bit_for_bit_when_masks_are_kept(quick_compiler: None) -> None:
-    trick = named("no-masks-kept")
+@pytest.mark.parametrize("name", ["no-masks-kept", "causal-by-row"])
+def test_compiled_losses_are_equal_bit_for_bit_without_a_trick(quick_compiler: None, name: str) -> None:
+    trick = named(name)
     made = recipe(trick, "gpt", n_layers=1)
     assert made.model.dropout > 0 == trick.tolerance
     assert curve(made, COMPILED, Plain()) == curve(made, COMPILED, trick.without)
@@ -110,15 +111,15 @@ def test_losses_are_equal_compiled_or_not_with_contraction_or_without() -> None:
 
 
 def test_losses_are_equal_bit_for_bit_whatever_becomes_of_freed_memory(tmp_path: Path) -> None:
-    kept, huge = named("freed-memory-kept"), named("huge-pages")
-    assert isinstance(huge.without, Processes) and kept.tolerance == huge.tolerance == 0
+    kept = named("freed-memory-kept")
+    assert isinstance(kept.without, Processes) and kept.tolerance == 0
     made = recipe(kept, "gpt")
     environment = {**os.environ, "TORCHDYNAMO_DISABLE": "1"}  # as it is without a compiler: quicker
     found = measure.measure(kept, made, EAGER, 2, environment)
     assert found.loss_difference == 0
     assert found.memory == "process" and found.comparison.memory_bytes > 1e7
     order = PretrainOrder(folder=tmp_path, recipe=made)
-    with process.Side(huge.without.without, order, {**environment, **huge.without.environment}) as side:
+    with process.Side(kept.without.without, order, environment) as side:
         side.first_step()
         here = replace(EAGER, precision=machine.hardware().precision)  # a process chooses for itself
         assert side.finish().loss == last_quarter(curve(made, here, Plain()))
@@ -257,10 +258,10 @@ def test_a_signal_is_no_failure_of_a_trick(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_training_does_not_do_here_is_left_out_with_the_reason() -> None:
     cuda = Hardware("cuda", "bf16", compiled=True, threads=1)
     assert {t.name for t in TRICKS if missing(t, EAGER)} == {
-        "compiled-blocks", "no-masks-kept", "contraction", "bf16"
+        "compiled-blocks", "no-masks-kept", "causal-by-row", "contraction", "bf16"
     }  # fmt: skip
     assert {t.name for t in TRICKS if missing(t, cuda)} == {
-        "attention-written-out", "contraction", "freed-memory-kept", "huge-pages"
+        "attention-written-out", "contraction", "freed-memory-kept"
     }  # fmt: skip
 
 

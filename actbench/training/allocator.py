@@ -7,18 +7,15 @@ as pages that are not there yet, and the first touch of each is a page fault: up
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 
-HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # of the environment: torch then asks for huge pages for its larger tensors
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _NEVER = 2**31 - 1
 _LARGEST = 1 << 30
 
 
 def keep_freed_memory() -> None:
-    """Changes this process alone; to be called before torch is imported. Does nothing where glibc is not."""
-    os.environ.setdefault(HUGE_PAGES, "1")
+    """Changes this process alone. Does nothing where glibc is not."""
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

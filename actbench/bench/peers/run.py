@@ -18,7 +18,6 @@ from actbench.bench.peers.prepare import Sizes, Workshop
 from actbench.bench.peers.process import WARM_UP, Side, SideFailed, alternate
 from actbench.bench.peers.results import Outcome, Results
 from actbench.data.glue import load_glue
-from actbench.training.allocator import HUGE_PAGES
 from actbench.training.signals import interruptible
 
 Say = Callable[[str], None]
@@ -91,10 +90,9 @@ def steps_in_a_turn(pair: Pair) -> int:
 
 
 def environment() -> dict[str, str]:
-    """What both sides see: the same number of threads, no network, and nothing that actbench set for itself."""
+    """What both sides see: the same number of threads, and no network."""
     threads = str(torch.get_num_threads())
-    own = {name: value for name, value in os.environ.items() if name != HUGE_PAGES}
-    return {**own, "OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, "OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
 
 
 def _versions() -> dict[str, str]:

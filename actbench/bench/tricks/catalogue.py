@@ -18,7 +18,6 @@ from actbench.nn.dropout import Dropout
 from actbench.nn.experts import MixtureOfExperts
 from actbench.nn.linear import Linear
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart
-from actbench.training.allocator import HUGE_PAGES
 from actbench.training.hardware import Hardware, compile_blocks
 
 MODELS = ("bert", "gpt")
@@ -44,7 +43,6 @@ class Processes:
 
     with_it: str
     without: str
-    environment: Mapping[str, str] = field(default_factory=dict)  # of the one without
 
 
 @dataclass(frozen=True)
@@ -142,6 +140,15 @@ TRICKS: tuple[Trick, ...] = (
         needs=("cpu",),
     ),
     Trick(
+        "causal-by-row",
+        "compiled code masks each row of a GPT's attention weights by itself, in one loop with all else",
+        "one mask for all sequences and heads",
+        Plain({Attention: plain.OneCausalMask}),
+        tolerance=0.0,
+        models=("gpt",),
+        needs=("compiler",),
+    ),
+    Trick(
         "compiled-blocks",
         "each block and the loss are compiled",
         "an operation at a time",
@@ -184,19 +191,10 @@ TRICKS: tuple[Trick, ...] = (
     ),
     Trick(
         "freed-memory-kept",
-        "freed memory is kept, larger tensors lie in huge pages",
+        "freed memory is kept",
         "glibc's own settings",
         Processes("step-memory-kept", "step-memory-returned"),
         tolerance=0.0,
-        needs=("cpu",),
-    ),
-    Trick(
-        "huge-pages",
-        "larger tensors lie in huge pages",
-        "freed memory is kept, pages are small",
-        Processes("step-memory-kept", "step-memory-kept", {HUGE_PAGES: "0"}),
-        tolerance=0.0,
-        models=("gpt",),
         needs=("cpu",),
     ),
     Trick(

@@ -93,7 +93,7 @@ def _in_processes(
         order = PretrainOrder(folder=Path(folder), recipe=recipe)
         with_it, without = process.alternate(
             partial(Side, programs.with_it, order, environment),
-            partial(Side, programs.without, order, {**environment, **programs.environment}),
+            partial(Side, programs.without, order, environment),
             rounds=rounds,
             steps=1,
         )

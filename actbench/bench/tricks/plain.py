@@ -17,7 +17,7 @@ from actbench.nn.bert import Bert
 from actbench.nn.dropout import Dropout, Places, _drop, _index
 from actbench.nn.experts import MixtureOfExperts
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart, Gradients
-from actbench.nn.padding import Padding
+from actbench.nn.padding import Group, Padding
 from actbench.training import hardware
 
 
@@ -88,6 +88,19 @@ class TorchAttention(Attention):
         dropped = self.dropout.p if self.dropout.active else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropped, is_causal=self.causal)
         return self.output(y.transpose(1, 2).flatten(2))
+
+
+class OneCausalMask(Attention):
+    """Causal attention with one mask (T, T) for all sequences and heads, compiled or not."""
+
+    def _attend(
+        self, qkv: Tensor, at: Tensor | None, group: Group | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
+        """Queries, keys and values (B, T, D + 2 K) -> (B, T, D); nothing is padded."""
+        assert group is None and allowed is None
+        B, T, _ = qkv.shape
+        earlier = torch.ones(T, T, dtype=torch.bool, device=qkv.device).tril()
+        return super()._attend(qkv, at, allowed=earlier.expand(B, T, T))
 
 
 class LoopOverExperts(MixtureOfExperts):
