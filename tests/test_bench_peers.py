@@ -300,7 +300,7 @@ def test_both_sides_have_as_many_threads() -> None:
     assert environment()["OMP_NUM_THREADS"] == environment()["RAYON_NUM_THREADS"] == str(torch.get_num_threads())
 
 
-def test_actbench_alone_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_actbench_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[str] = []
     monkeypatch.setattr(ours, "keep_freed_memory", lambda: kept.append("kept"))
     for number, side in enumerate((ours.pretrain, ours.finetune, ours.pack), start=1):

@@ -35,6 +35,16 @@ def test_value_and_gradients_are_the_plain_ones(bias: bool, dtype: torch.dtype, 
         assert (ours - plain).norm() <= tolerance * plain.norm()
 
 
+def test_a_bias_gradient_is_no_sum_of_rounded_ones() -> None:
+    """A row's gradients add up to nothing; rounded to bf16, those of the targets would all be wrong the same way."""
+    hidden, targets, weight, offset = problem(bias=True)
+    assert offset is not None
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = CrossEntropy()(hidden, targets, weight, offset.requires_grad_())
+    (gradient,) = torch.autograd.grad(loss, offset)
+    assert gradient.abs().max() > 1e-3 and gradient.sum().abs() < 1e-6
+
+
 def test_without_gradients_it_is_the_same() -> None:
     hidden, targets, weight, offset = problem(bias=True)
     with torch.no_grad():

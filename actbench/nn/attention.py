@@ -135,7 +135,7 @@ def _without_later(scores: Tensor) -> Tensor:
     """(B, H, T, T) -> minus infinity at keys that come after their query; compiled, (B * H * T, T).
 
     With one mask for all heads the compiler would walk through the scores in loops of two kinds, and keep what comes
-    in between in memory: a third more time for all of attention. Row by row there is one loop.
+    in between in memory: a third more time for all of attention but its projections. Row by row there is one loop.
     """
     T = scores.shape[-1]
     key = torch.arange(T, dtype=torch.int32, device=scores.device)

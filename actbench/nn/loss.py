@@ -60,21 +60,22 @@ class CrossEntropyPart(nn.Module):
         Each exponential is taken once: it makes the normaliser and the gradient. Added to in here, the weight's
         gradient goes through memory once less.
         """
-        product = F.linear(hidden, weight, bias)
-        logits, at = product.float(), targets[:, None]
+        product, at = F.linear(hidden, weight, bias), targets[:, None]
+        dtype, logits = product.dtype, product.float()
         largest, own = logits.amax(-1, keepdim=True), logits.gather(-1, at)
         exponentials = (logits - largest).exp_()
+        del product, logits  # uncompiled, they would lie beside all that follows
         normaliser = exponentials.sum(-1, keepdim=True)
         nats = (normaliser.log() + largest - own).sum()
-        # Cast here, once: autocast would write what is transposed a second time. The targets' own gradients are put in
-        # one by one: to ask of each logit whether it is the target's takes a third of all the time between products.
-        share = scale / normaliser
-        d_own = (own - largest).exp() * share - scale
-        d_logits = exponentials.mul_(share).to(product.dtype).scatter_(-1, at, d_own.to(product.dtype))
+        # Every logit's gradient is its share; the target's is less by `scale`. These few are put in one by one: to ask
+        # of each logit whether it is the target's takes a third of all the time between products.
+        shares = exponentials.mul_(scale / normaliser)
+        if into.bias is not None:
+            into.bias.add_(shares.sum(0)).index_add_(0, targets, torch.full_like(own[:, 0], -scale))
+        d_own = (own - largest).exp() * (scale / normaliser) - scale
+        d_logits = shares.to(dtype).scatter_(-1, at, d_own.to(dtype))  # cast here: autocast would cast it twice
         into.hidden.copy_(F.linear(d_logits, weight.t()))
         into.weight.add_(F.linear(d_logits.t(), hidden.t()))
-        if into.bias is not None:
-            into.bias.add_(d_logits.sum(0, dtype=torch.float32))
         return nats * scale
 
 

@@ -1,7 +1,7 @@
 """Keeps memory that was freed for the next step, instead of giving it back to the system and asking for it anew.
 
 A training step frees its large tensors, and glibc hands each back to the kernel at once. The next step then gets them
-as pages that are not there yet, and the first touch of each is a page fault: up to a sixth of a step on a CPU.
+as pages that are not there yet, and the first touch of each is a page fault: up to half of a step on a CPU.
 """
 
 from __future__ import annotations

@@ -98,9 +98,11 @@ class OneCausalMask(Attention):
     ) -> Tensor:
         """Queries, keys and values (B, T, D + 2 K) -> (B, T, D); nothing is padded."""
         assert group is None and allowed is None
-        B, T, _ = qkv.shape
-        earlier = torch.ones(T, T, dtype=torch.bool, device=qkv.device).tril()
-        return super()._attend(qkv, at, allowed=earlier.expand(B, T, T))
+        q, k, v = self.heads(qkv, at)
+        scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+        later = torch.ones(*scores.shape[-2:], dtype=torch.bool, device=qkv.device).triu(1)
+        weights = scores.masked_fill(later, float("-inf")).softmax(-1).to(v.dtype)
+        return (self.dropout(weights) @ v).transpose(1, 2).flatten(2)
 
 
 class LoopOverExperts(MixtureOfExperts):
