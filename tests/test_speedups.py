@@ -14,6 +14,7 @@ import pytest
 
 from actbench.analysis.speedups import Arrival, Curve, Speedup, smoothed, speedups
 from actbench.errors import BadInput
+from actbench.report.figures_speedups import mean_line
 from actbench.report.speedup_table import speedup_table
 from actbench.store import Run
 
@@ -227,6 +228,16 @@ def test_a_model_that_came_ready_has_no_part(tmp_path: Path) -> None:
     assert {one.variant.label for one in speedups([ready, *runs], "gelu")} == {"raf"}
     with pytest.raises(BadInput, match="no finished pre-training run"):
         speedups([ready], "relu")
+
+
+def test_seeds_that_were_slow_and_fast_are_drawn_where_both_were() -> None:
+    slow, fast = (
+        Curve(np.array([19.0, 25, 37]), np.array([6.2, 5.8, 5.4])),
+        Curve(np.array([11.0, 18, 24]), np.array([6.3, 5.9, 5.5])),
+    )
+    line = mean_line("swiglu", [slow, fast], "black")
+    assert line.x.tolist() == [19, 24]
+    assert line.y == pytest.approx([(6.2 + 5.9 - 0.4 / 6) / 2, (6.2 - 0.4 * 5 / 6 + 5.5) / 2])
 
 
 def test_the_command_writes_figure_table_and_json(actbench, tmp_path: Path) -> None:

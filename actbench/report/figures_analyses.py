@@ -70,7 +70,7 @@ def plot_rank_history(histories: Histories, path: Path) -> None:
         LinePanel(
             ", ".join(matrix),
             "step",
-            f"{title}, mean over layers",
+            f"{title},\nmean over layers",
             [
                 _over_steps(name, colour_of[name], steps, matrix, key)
                 for name, _, steps in histories

@@ -37,16 +37,17 @@ def plot_speedups(found: Sequence[Speedup], path: Path, kind: Kind = "validation
 
 def _panel(model: str, spent: Spent, curves: Mapping[str, Sequence[Curve]], colour_of: Mapping[str, str]) -> LinePanel:
     """The baseline's curves are the first."""
-    lines = [_line(label, each, colour_of[label]) for label, each in curves.items()]
+    lines = [mean_line(label, each, colour_of[label]) for label, each in curves.items()]
     baseline = lines[0].label
     final = float(np.mean([curve.loss[-1] for curve in curves[baseline]]))
     return LinePanel(model, CALLED[spent], "loss (nats a token)", lines, marks=[(final, colour_of[baseline])])
 
 
-def _line(label: str, curves: Sequence[Curve], colour: str) -> Line:
+def mean_line(label: str, curves: Sequence[Curve], colour: str) -> Line:
+    """The mean of a variant's seeds, in a band, from where the last of them begins to where the first ends."""
     start, end = max(curve.spent[0] for curve in curves), min(curve.spent[-1] for curve in curves)
-    first = curves[0].spent
-    grid = first[(first >= max(start, SETTLED * end)) & (first <= end)]
+    logged = np.unique(np.concatenate([curve.spent for curve in curves]))
+    grid = logged[(logged >= max(start, SETTLED * end)) & (logged <= end)]
     losses = np.stack([np.interp(grid, curve.spent, curve.loss) for curve in curves])
     band = (losses.min(0), losses.max(0)) if len(curves) > 1 else None
     return Line(label, colour, grid, losses.mean(0), band)
