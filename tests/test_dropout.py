@@ -10,7 +10,7 @@ from model_sections import LENGTH, VOCABULARY, act, bert_section, gpt_section, i
 from torch import Tensor, nn
 
 from actbench.nn.build import build
-from actbench.nn.dropout import Dropout, _index, set_keys, set_part
+from actbench.nn.dropout import Dropout, _named, set_keys, set_part
 
 
 def keyed(dropout: Dropout, key: int) -> Dropout:
@@ -99,7 +99,7 @@ def test_a_part_of_a_batch_is_dropped_as_in_the_whole(part: int) -> None:
 
 
 def test_numbers_of_elements_may_wrap() -> None:
-    torch.testing.assert_close(_index(torch.empty(2**20), 4095)[-1].item(), -1)
+    torch.testing.assert_close(_named(torch.empty(2**20), 4095, None)[-1].item(), -1)
 
 
 def test_dropout_draws_no_random_number_and_saves_no_state() -> None:

@@ -32,7 +32,7 @@ def predict(
     stack.eval()
     orders = [evaluation_order(each) for each in examples]
     outputs: list[tuple[list[np.ndarray], ...]] = []
-    with autocast or nullcontext():
+    with torch.compiler.set_stance("force_eager"), autocast or nullcontext():
         parts = (tensors(each, EVALUATED, order) for each, order in zip(examples, orders, strict=True))
         for batch in zip(*parts, strict=True):
             moved = [{key: own[key].to(device) for key in ("tokens", "segments", "attention")} for own in batch]

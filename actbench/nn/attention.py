@@ -1,7 +1,8 @@
 """Multi-head self-attention. The one place that decides how attention is computed.
 
-Shapes: B batch, T time, M positions that attend, H heads, C width of a head, D = H * C model width; G heads of keys and
-values, K = G * C.
+Shapes: B batch, T time, M positions that attend, H heads, C width of a head, D = H * C model width; K width of all
+keys, and of all values. Of batches without their padding: N rows; G sequences of a group, n their rows, S what they are
+padded to; W = G * H * M rows of attention weights.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from actbench.nn.dropout import Dropout, Places
+from actbench.nn.dropout import Dropout
 from actbench.nn.linear import Linear
-from actbench.nn.padding import Group, Padding
+from actbench.nn.padding import Group, Padding, Weights
 
 
 class Attention(nn.Module):
@@ -50,20 +51,28 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None, allowed: Tensor | None = None
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; not for causal attention.
+        """(B, T, D) -> all heads' output, (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend.
 
-        With `padding`, x is (N, D), its rows alone, and so is the result without `at`. With `allowed`
-        (B, T, T), token i attends to j where allowed[:, i, j], causal or not.
+        `at` is not for causal attention. With `padding`, x is (N, D), its rows alone, and so is the result without
+        `at`. With `allowed` (B, T, T), token i attends to j where allowed[:, i, j], causal or not. The output
+        projection is left to whoever asks: token by token.
         """
         qkv = self.qkv(x)
         if padding is None:
-            return self.output(self._attend(qkv, at, allowed=allowed))
+            return self._attend(self.heads(qkv, at), allowed)
         parts, done = [], 0
         for group, part in padding.split(qkv):
-            wanted = at[done : done + len(part)] if at is not None else None
-            parts.append(self._attend(part, wanted, group))
-            done += len(part)
-        return self.output(padding.join(parts) if at is None else torch.cat(parts))
+            G, S = group.real.shape
+            wanted = None if at is None else at[done : done + G]
+            weights = group.weights(self.n_heads, S if wanted is None else wanted.shape[1])
+            parts.append(self.in_group(part, group, weights, wanted))
+            done += G
+        return padding.join(parts) if at is None else torch.cat(parts)
+
+    def in_group(self, qkv: Tensor, group: Group, weights: Weights, at: Tensor | None) -> Tensor:
+        """Queries, keys and values of a group's rows (n, D + 2 K) -> (n, D), or (G, M, D)."""
+        y = self._attend(self.heads(group.pad(qkv), at), group.real, weights)
+        return group.remove(y) if at is None else y
 
     def heads(self, qkv: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, D + 2 K) -> queries (B, H, M, C), and keys and values, each (B, H, T, C)."""
@@ -79,18 +88,11 @@ class Attention(nn.Module):
         return q, k, v
 
     def _attend(
-        self, qkv: Tensor, at: Tensor | None, group: Group | None = None, allowed: Tensor | None = None
+        self, heads: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, weights: Weights | None = None
     ) -> Tensor:
-        """Queries, keys and values (B, T, D + 2 K) -> (B, T, D), or (B, M, D)."""
-        q, k, v = self.heads(qkv, at)
-        mask, places = None, None
-        if allowed is not None:
-            mask = allowed
-        elif group is not None:
-            mask = group.real
-            places = group.weights(*q.shape[1:3]) if self.dropout.active else None
-        y = attend(q, k, v, self.dropout, causal=self.causal and allowed is None, mask=mask, places=places)
-        return y.transpose(1, 2).flatten(2)
+        """Queries (B, H, M, C), keys and values (B, H, T, C) -> (B, M, D). A mask of token pairs tells all there is."""
+        causal = self.causal and (mask is None or mask.dim() == 2)
+        return attend(*heads, self.dropout, causal=causal, mask=mask, weights=weights).transpose(1, 2).flatten(2)
 
 
 def pick(x: Tensor, at: Tensor) -> Tensor:
@@ -107,28 +109,45 @@ def attend(
     *,
     causal: bool,
     mask: Tensor | None,
-    places: Places | None = None,
+    weights: Weights | None = None,
 ) -> Tensor:
     """softmax(q k' / sqrt(C)) v (B, H, M, C), of q (B, H, M, C) and k, v (B, H, T, C); M is T where it is causal.
 
-    `mask` (B, T), or (B, M, T), is True at what may be attended to; `places` are the weights'. Written out when weights
-    are dropped, since the mask is ours, and for training on a CPU, where the backward pass of torch's fused kernel is
-    slower than the plain formula.
+    `mask` (B, T), or (B, M, T), is True at what may be attended to; `weights` tells of a padded group's. Written out
+    when weights are dropped, since the mask is ours, and for training on a CPU, where the backward pass of torch's
+    fused kernel is slower than the plain formula.
     """
     if mask is not None:
         mask = mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
     if not dropout.active and (q.is_cuda or not torch.is_grad_enabled()):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    if not torch.compiler.is_compiling():
+        k = k.contiguous()  # a product brings its operands in order, and to transpose on the way takes ten times as long
     scores, scale = (q @ k.transpose(-1, -2)).float(), q.shape[-1] ** -0.5
-    if mask is None:
+    shape = scores.shape
+    if weights is not None and torch.compiler.is_compiling():
+        scores = _without_padding(scores.flatten(0, 2) * scale, weights.real)
+    elif mask is None:
         scores = scores * scale
     else:  # adding minus infinity needs no pass of its own, forward or backward, and leaves all else as it is
         hidden = torch.where(mask, 0.0, float("-inf"))
         scores = torch.add(hidden, scores, alpha=scale)
-    shape = scores.shape
     if causal:
         scores = _without_later(scores)
-    return dropout(scores.softmax(-1).to(v.dtype), places).view(shape) @ v
+    if weights is not None:
+        scores = scores.view(-1, shape[-1])
+    dropped = dropout(scores.softmax(-1).to(v.dtype), None if weights is None else weights.places)
+    return dropped.view(shape) @ v
+
+
+def _without_padding(scores: Tensor, real: Tensor) -> Tensor:
+    """(W, S) -> minus infinity beyond each row's real keys (W,).
+
+    With one mask for all of a sequence's rows the compiler would ask at each score which sequence it belongs to: a
+    division by a number that it does not know, as groups have any size.
+    """
+    key = torch.arange(scores.shape[-1], dtype=torch.int32, device=scores.device)
+    return scores.masked_fill(key >= real[:, None], float("-inf"))
 
 
 def _without_later(scores: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class Bert(nn.Module):
             tokens = padding.remove(tokens)
             segments = padding.remove(segments) if segments is not None else None
         segment = self.segments(segments) if segments is not None else self.segments.weight[0]
-        x = self.dropout(self.norm(self.tokens(tokens) + self.positions(position) + segment))
+        x = self.embedded(self.tokens(tokens) + self.positions(position) + segment)
         *first, last = self.layers
         for layer in first:
             x = run(layer, x, padding, anew=self.recompute)
@@ -70,6 +70,10 @@ class Bert(nn.Module):
         if self.final_norm is not None:
             x = self.final_norm(x)
         return x if padding is None or at is not None else padding.restore(x)
+
+    def embedded(self, x: Tensor) -> Tensor:
+        """The sums of tokens' embeddings (..., D) -> what the first block reads."""
+        return self.dropout(self.norm(x))
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Token ids (B, T) -> logits at every position (B, T, V)."""

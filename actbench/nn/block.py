@@ -55,12 +55,17 @@ class Block(nn.Module):
         kept = x
         if at is not None:
             kept = pick(x, at) if padding is None else x[padding.starts[:, None] + at]
+        heads = self.attention(self.attention_norm(x) if self.pre else x, padding, at, allowed)
+        return self.by_token(kept, heads)
+
+    def by_token(self, kept: Tensor, heads: Tensor) -> Tensor:
+        """The hidden states and what the attention's heads gave, each (..., D) -> (..., D): all that comes after."""
+        attended = self.attention_dropout(self.attention.output(heads))
         if self.pre:
-            x = kept + self.attention_dropout(self.attention(self.attention_norm(x), padding, at, allowed))
+            x = kept + attended
             return x + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(x)))
-        scale = self.residual_scale
-        x = self.attention_norm(kept * scale + self.attention_dropout(self.attention(x, padding, at, allowed)))
-        return self.feed_forward_norm(x * scale + self.feed_forward_dropout(self.feed_forward(x)))
+        x = self.attention_norm(kept * self.residual_scale + attended)
+        return self.feed_forward_norm(x * self.residual_scale + self.feed_forward_dropout(self.feed_forward(x)))
 
 
 def run(block: nn.Module, x: Tensor, *others: Any, anew: bool) -> Tensor:

@@ -25,12 +25,12 @@ _FIRST, _SECOND = _signed(0x7FEB352D), _signed(0x846CA68B)
 
 
 class Places(NamedTuple):
-    """What the elements of a tensor are called: `names`, int32 and of its shape.
+    """What the elements of a tensor of R rows are called: `first` (R,), int32, are the names of each row's first ones.
 
-    `models` (R,) tells which of several models each of the tensor's R rows belongs to.
+    The others of a row count on from there. `models` (R,) tells which of several models each row belongs to.
     """
 
-    names: Tensor
+    first: Tensor
     models: Tensor
 
 
@@ -54,15 +54,15 @@ class Dropout(nn.Module):
         return self.training and self.p > 0
 
     def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
-        """(...) -> (...). Without `places` elements are numbered in their order."""
+        """(...) -> (...), or (R, ...) with `places`. Without, elements are numbered in their order."""
         if not self.active:
             return x
         if torch.compiler.is_compiling():
-            return _DropTwice.apply(x, self.key, self.p, self.part)
+            return _DropTwice.apply(x, self.key, self.p, self.part, None if places is None else places.first)
         return _drop(x, self._keyed(x, places), self.p)
 
     def _keyed(self, x: Tensor, places: Places | None) -> Tensor:
-        return (_index(x, self.part) if places is None else places.names) ^ self.key
+        return _named(x, self.part, None if places is None else places.first).bitwise_xor_(self.key)
 
 
 def set_keys(model: nn.Module, seed: int, step: int) -> None:
@@ -89,15 +89,15 @@ class _DropTwice(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, key: Tensor, p: float, part: int) -> Tensor:
-        ctx.save_for_backward(key)
+    def forward(ctx: Any, x: Tensor, key: Tensor, p: float, part: int, first: Tensor | None) -> Tensor:
+        ctx.save_for_backward(key, first)
         ctx.p, ctx.part = p, part
-        return _drop(x, _index(x, part) ^ key, p)
+        return _drop(x, _named(x, part, first) ^ key, p)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        (key,) = ctx.saved_tensors
-        return _drop(grad, key ^ _index(grad, ctx.part), ctx.p), None, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        key, first = ctx.saved_tensors
+        return _drop(grad, key ^ _named(grad, ctx.part, first), ctx.p), None, None, None, None
 
 
 def _drop(x: Tensor, keyed: Tensor, p: float) -> Tensor:
@@ -105,7 +105,10 @@ def _drop(x: Tensor, keyed: Tensor, p: float) -> Tensor:
     return torch.where(keep.view(x.shape), x * (1 / (1 - p)), 0)
 
 
-def _index(x: Tensor, part: int = 0) -> Tensor:
+def _named(x: Tensor, part: int, first: Tensor | None) -> Tensor:
+    """The names of x's elements: by their order in all of a batch, or row by row from these on, (R, elements)."""
+    if first is not None:
+        return first[:, None] + torch.arange(math.prod(x.shape[1:]), dtype=torch.int32, device=x.device)
     count = math.prod(x.shape)
     index = torch.arange(count, dtype=torch.int32, device=x.device)
     return index + _signed(part * count & 0xFFFFFFFF) if part else index

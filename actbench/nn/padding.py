@@ -8,7 +8,7 @@ A CPU's matrix products in bf16 are made for each shape that they meet, which ta
 and no two batches have as many tokens. So some rows may stand for no token, and groups are of few sizes and widths.
 
 Shapes: B batch, T time, N rows: real tokens, then any that stand for none; G sequences of a group, S what they are
-padded to; H heads, M positions that attend; R rows of either kind: sequences or tokens.
+padded to, n their tokens; H heads, M positions that attend; R rows of either kind: sequences or tokens.
 """
 
 from __future__ import annotations
@@ -41,10 +41,16 @@ class Rows(NamedTuple):
         models = [torch.full((count,), model, device=device) for model, count in enumerate(counts)]
         return cls(torch.cat(models), torch.cat([torch.arange(n, dtype=torch.int32, device=device) for n in counts]))
 
-    def named(self, within: Tensor, size: int) -> Places:
-        """Names for elements (R, ...), of which every row has those of `within` (1, ...), numbers below `size`."""
-        numbers = self.numbers.view(-1, *(1 for _ in within.shape[1:]))
-        return Places(numbers * size + within, self.models)
+
+class Weights(NamedTuple):
+    """Attention weights (W, S), a row for each sequence, head and position that attends.
+
+    real: (W,), how many keys of a row are real tokens. places: what weights are called, the same however far a batch
+    is padded, and grouped.
+    """
+
+    real: Tensor
+    places: Places
 
 
 class Padding:
@@ -67,19 +73,13 @@ class Padding:
         self._n = sum(tokens)
         spare = -self._n % ROUND if filled and len(tokens) == 1 else 0
         self.rows = (tokens[0] + spare, *tokens[1:])
-        # Of each row: its place in the padded batch, and whether it stands for a token.
-        self._at = F.pad(real.flatten().nonzero()[:, 0], (0, spare))
-        self._stands = torch.arange(len(self._at), device=real.device) < self._n if spare else None
+        self._at = F.pad(real.flatten().nonzero()[:, 0], (0, spare))  # of each row its place in the padded batch
         self.positions = self._at % real.shape[1]
         sizes = group_sizes(lengths.tolist()) if real.device.type == "cpu" else [len(real)]
         whose = Rows.of(self.sequences, real.device)
         each = zip(lengths.split(sizes), whose.models.split(sizes), whose.numbers.split(sizes), strict=True)
         self.groups = [Group(own, Rows(owners, numbers), length) for own, owners, numbers in each]
-        # Of each place in the groups, one after the other: whether a token stands there, and its row.
-        begins = zip(self.groups, self.starts.split(sizes), strict=True)
-        self._real = torch.cat([group.real.flatten() for group in self.groups])
-        self._rows = torch.cat([group.rows(starts).flatten() for group, starts in begins])
-        self._places = F.pad(self._real.nonzero()[:, 0], (0, spare))  # of each row its place in the groups
+        self._parts = [*(len(group.tokens) for group in self.groups), spare]  # rows
         self._hidden: dict[torch.Size, Places] = {}
 
     def remove(self, x: Tensor) -> Tensor:
@@ -92,21 +92,12 @@ class Padding:
         return padded.index_copy(0, self._at[: self._n], x[: self._n]).unflatten(0, self.real.shape)
 
     def split(self, x: Tensor) -> Iterator[tuple[Group, Tensor]]:
-        """Every group and its part of x (N, ...): (G, S, ...), something finite at padding.
-
-        No gradient may come from padding.
-        """
-        padded = _Take.apply(x, self._rows, self._places, self._stands)
-        parts = (padded,)
-        if len(self.groups) > 1:  # the backward pass of a split copies, even of one into one
-            parts = padded.split([group.real.numel() for group in self.groups])
-        return ((group, part.unflatten(0, group.real.shape)) for group, part in zip(self.groups, parts, strict=True))
+        """Every group and its rows of x (N, ...)."""
+        return zip(self.groups, x.split(self._parts), strict=False)  # what is left stands for no token
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Every group's part (G, S, ...) -> (N, ...)."""
-        flat = [part.flatten(0, 1) for part in parts]
-        padded = torch.cat(flat) if len(flat) > 1 else flat[0]
-        return _Take.apply(padded, self._places, self._rows, self._real)
+        """Every group's rows -> (N, ...), zero where a row stands for no token."""
+        return torch.cat([*parts, parts[0].new_zeros(self._parts[-1], *parts[0].shape[1:])])
 
     def by_model(self, x: Tensor) -> tuple[Tensor, ...]:
         """Every model's part of x (R, ...)."""
@@ -115,9 +106,8 @@ class Padding:
     def hidden(self, x: Tensor) -> Places:
         """What the elements of hidden states (R, ...) are called: as if each model's were alone."""
         if x.shape not in self._hidden:
-            size = x[0].numel()
-            within = torch.arange(size, dtype=torch.int32, device=x.device).view(1, *x.shape[1:])
-            self._hidden[x.shape] = Rows.of(self._counts(x), x.device).named(within, size)
+            rows = Rows.of(self._counts(x), x.device)
+            self._hidden[x.shape] = Places(rows.numbers * x[0].numel(), rows.models)
         return self._hidden[x.shape]
 
     def _counts(self, x: Tensor) -> tuple[int, ...]:
@@ -127,28 +117,36 @@ class Padding:
 class Group:
     """Neighbours in a batch, padded alike; perhaps to more tokens than a sequence of the model may have.
 
-    real: (G, S), True at real tokens.
+    real: (G, S), True at real tokens. tokens: (n,), where in the group each of its n rows stands.
     """
 
     def __init__(self, lengths: Tensor, sequences: Rows, length: int):
         """Of sequences of these lengths (G,)."""
         wide = -(-int(lengths.max()) // WIDE) * WIDE
-        self._column = torch.arange(wide, device=lengths.device)
-        self.real = self._column < lengths[:, None]
-        self._sequences, self._length = sequences, length
-        self._weights: dict[tuple[int, int], Places] = {}
+        column = torch.arange(wide, device=lengths.device)
+        self.real = column < lengths[:, None]
+        self.tokens = self.real.flatten().nonzero()[:, 0]
+        starts = lengths.cumsum(0) - lengths
+        self._rows = (starts[:, None] + torch.where(self.real, column, 0)).flatten()  # at padding, of a first token
+        self._lengths, self._sequences, self._length = lengths.int(), sequences, length
+        self._weights: dict[tuple[int, int], Weights] = {}
 
-    def rows(self, starts: Tensor) -> Tensor:
-        """The rows (G, S) of sequences that begin at these (G,); at padding, of a sequence's first token."""
-        return starts[:, None] + torch.where(self.real, self._column, 0)
+    def pad(self, x: Tensor) -> Tensor:
+        """(n, ...) -> (G, S, ...), something finite at padding. No gradient may come from there."""
+        return _Take.apply(x, self._rows, self.tokens, None).unflatten(0, self.real.shape)
 
-    def weights(self, heads: int, queries: int) -> Places:
-        """What attention weights (G, H, M, S) are called: the same however far a batch is padded, and grouped."""
+    def remove(self, x: Tensor) -> Tensor:
+        """(G, S, ...) -> (n, ...)."""
+        return _Take.apply(x.flatten(0, 1), self.tokens, self._rows, self.real)
+
+    def weights(self, heads: int, queries: int) -> Weights:
+        """Of attention weights (G, H, M, S)."""
         if (heads, queries) not in self._weights:
-            number = torch.arange(max(heads, *self.real.shape), dtype=torch.int32, device=self.real.device)
-            head, query, key = number[:heads, None, None], number[:queries, None], number[: self.real.shape[1]]
-            within = ((head * self._length + query) * self._length + key)[None]
-            self._weights[heads, queries] = self._sequences.named(within, heads * self._length**2)
+            number = torch.arange(max(heads, queries), dtype=torch.int32, device=self.real.device)
+            sequence = self._sequences.numbers[:, None, None] * heads + number[:heads, None]
+            first = (sequence * self._length + number[:queries]) * self._length
+            real, models = (x.repeat_interleave(heads * queries) for x in (self._lengths, self._sequences.models))
+            self._weights[heads, queries] = Weights(real, Places(first.flatten(), models))
         return self._weights[heads, queries]
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from actbench.activations import Activation
 from actbench.nn.bert import Finetuned
-from actbench.nn.dropout import Dropout, Places
+from actbench.nn.dropout import Dropout, Places, _named
 from actbench.nn.padding import Padding
 
 
@@ -74,9 +74,9 @@ class _JointDropout(Dropout):
         self.train(members[0].training)
 
     def _keyed(self, x: Tensor, places: Places | None) -> Tensor:
-        names, models = places or self._rows.padding.hidden(x)
+        first, models = places or self._rows.padding.hidden(x)
         keys = torch.stack([member.key for member in self._members])[models]
-        return names ^ keys.view(-1, *(1 for _ in x.shape[1:]))
+        return _named(x, self.part, first).bitwise_xor_(keys[:, None])
 
 
 def _together(modules: Sequence[Any], rows: _Rows) -> Any:

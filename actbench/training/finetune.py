@@ -29,7 +29,7 @@ from actbench.store.atomic import replacing, write_json
 from actbench.training.activation_record import coefficients, describe, sample_inputs
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.finetune_stack import STOPPED, Epochs, FinetuneModule, Member, Selection
-from actbench.training.hardware import Hardware, choose
+from actbench.training.hardware import Hardware, choose, compile_pieces, forget_graphs
 from actbench.training.plan import Say
 from actbench.training.signals import stoppable
 from actbench.training.trainer import quiet_trainer
@@ -39,6 +39,7 @@ MOST = 8  # runs side by side
 SMALL = 1 << 16  # numbers in the hidden states of a batch: in larger ones matrix products take most of the time
 MEMORY = 1 << 30  # bytes for the weights of a stack
 ENCODED = 4 * MOST  # sets kept: two of each run side by side, and those that all are tested on
+COMPILE_PAYS = 500  # steps of a run, from which compiling a model that is not small takes less than it saves
 COPIES = 5 * 4  # bytes a weight: it, its gradient, AdamW's two moments, the best so far
 
 
@@ -63,10 +64,10 @@ def finetune(plans: Iterable[FinetunePlan], say: Say) -> Iterator[Run]:
 def together(plan: FinetunePlan) -> int:
     """How many runs like this one to train side by side: several where steps are small, and there is memory for them.
 
-    One where an activation draws random numbers, for torch's generator would give it others than alone; and of span
-    tasks, for a text has as many windows as it needs, so that runs differ in their number of batches.
+    One where an activation draws random numbers, for torch's generator would give it others than alone; of span tasks,
+    for a text has as many windows as it needs, so that runs differ in their number of batches; and of what is compiled.
     """
-    if plan.data.task.kind == "spans":
+    if plan.data.task.kind == "spans" or plan.settings.compile == "always":
         return 1
     model = _pretrained(plan.parent)
     train, _ = _examples(plan)
@@ -118,13 +119,15 @@ def _member(plan: FinetunePlan, writer: RunWriter) -> Member:
 def _train(members: list[Member]) -> None:
     began = time.perf_counter()
     plan = members[0].plan
-    recipe = recipe_of(plan.parent)
-    section = HardwareSection(device=recipe.hardware.device, precision=plan.settings.precision, compile="never")
-    hardware = choose(section, recipe.model.d_model)
+    hardware = _hardware(plan)
     for member in members:
         _describe(member, hardware)
-    steps = -(-len(members[0].train) // plan.settings.batch_size)
-    module = FinetuneModule(members, plan.settings.epochs * steps)
+    steps = _steps(plan)
+    module = FinetuneModule(members, plan.settings.epochs * steps, compiled=hardware.compiled)
+    if hardware.compiled:
+        encoder = module.stack.joint.encoder
+        _forget_graphs(_shape(plan), len(encoder.layers))
+        compile_pieces(encoder)
     with stoppable(STOPPED) as stop:
         trainer = quiet_trainer(hardware, Selection(hardware, stop), max_epochs=plan.settings.epochs)
         trainer.fit(module, Epochs(module, steps))
@@ -134,6 +137,29 @@ def _train(members: list[Member]) -> None:
     for member in members:
         if member.failure:
             member.writer.fail(member.failure)
+
+
+def _steps(plan: FinetunePlan) -> int:
+    """Of an epoch."""
+    return -(-len(_examples(plan)[0]) // plan.settings.batch_size)
+
+
+def _hardware(plan: FinetunePlan) -> Hardware:
+    """What to train with. It follows from the run and the machine alone, and so do the run's numbers."""
+    recipe, settings = recipe_of(plan.parent), plan.settings
+    pays = settings.compile == "always" or (together(plan) == 1 and settings.epochs * _steps(plan) >= COMPILE_PAYS)
+    device, way = recipe.hardware.device, settings.compile if pays else "never"
+    section = HardwareSection(device=device, precision=settings.precision, compile=way)
+    hardware = choose(section, recipe.model.d_model)
+    if hardware.device != "cpu" and way == "auto":
+        return choose(section.model_copy(update={"compile": "never"}), recipe.model.d_model)
+    return hardware
+
+
+@lru_cache(maxsize=1)
+def _forget_graphs(shape: tuple[Any, ...], n_layers: int) -> None:
+    """Once for all runs of a shape, which share graphs."""
+    forget_graphs(n_layers)
 
 
 def _finish(members: list[Member], hardware: Hardware, began: float) -> None:

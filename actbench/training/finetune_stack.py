@@ -107,10 +107,27 @@ class Member:
 class FinetuneModule(pl.LightningModule):
     """The members that still learn, each as if alone: dropout is keyed by (seed, step), rates follow its settings."""
 
-    def __init__(self, members: Sequence[Member], total_steps: int):
+    def __init__(self, members: Sequence[Member], total_steps: int, *, compiled: bool):
         super().__init__()
-        self.members, self.total_steps = list(members), total_steps
+        self.members, self.total_steps, self.compiled = list(members), total_steps, compiled
         self.stack = Stack([member.model for member in members])
+
+    def on_train_start(self) -> None:
+        """Has compiled pieces meet a batch that has nothing to do with the run's data.
+
+        The compiler lays out its loops by the sizes that it meets first: the order of a sum, and a run's last bits,
+        would hang on what this process, or another that left its graphs, trained before.
+        """
+        if not self.compiled:
+            return
+        settings, longest = self.members[0].plan.settings, self.members[0].model.encoder.positions.num_embeddings
+        tokens = torch.zeros(settings.batch_size, min(settings.length, longest), dtype=torch.int64, device=self.device)
+        lengths = tokens.shape[1] - torch.arange(len(tokens), device=self.device) % 2
+        real = torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]
+        with torch.random.fork_rng(devices=[]), self.trainer.precision_plugin.train_step_context():
+            (outputs,) = self.stack([{"tokens": tokens, "segments": tokens, "attention": real}])
+            outputs.float().sum().backward()
+        self.zero_grad()
 
     def training_step(self, batch: list[Batch], batch_index: int) -> Tensor:
         """The sum of the members' losses: none's gradient has a part of another's."""

@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 import torch._functorch.config as functorch
+import torch.fx.experimental._config as symbols
 from torch import nn
 
 from actbench.config.schema import HardwareSection
 from actbench.errors import BadInput, Problem
+from actbench.nn.bert import Bert
 from actbench.nn.loss import CrossEntropyPart
 
 # On a CPU, lets the C++ compiler join a multiplication and an addition into one instruction, which rounds once instead
@@ -114,9 +116,7 @@ def _compiler(device: str) -> bool:
 
 def compile_blocks(model: nn.Module) -> None:
     """Compiles each block and the loss in place: layers that are alike share graphs; state-dict names stay."""
-    torch.compiler.reset()  # a former model's graphs would count against this one's recompile limit
-    limit = GRAPHS_A_LAYER * len(model.layers)  # type: ignore[arg-type]
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, limit)
+    forget_graphs(len(model.layers))  # type: ignore[arg-type]
     for layer in model.layers:  # type: ignore[union-attr]
         compile_module(layer)
     for module in model.modules():
@@ -126,8 +126,32 @@ def compile_blocks(model: nn.Module) -> None:
 
 def compile_module(module: nn.Module) -> None:
     """Compiles a module in place, for inputs of one shape; training and benchmarks compile by this alone."""
+    module.compile(dynamic=False, options=_options(module))
+
+
+def compile_pieces(encoder: Bert) -> None:
+    """Compiles in place, for batches of any shape without their padding, what a block does token by token or in a group.
+
+    Not whole blocks: a graph would be needed for each number of groups, and would take a minute to make.
+    """
+    symbols.use_duck_shape = False  # sizes that are equal once are not taken for one
+    torch._dynamo.config.specialize_float = True  # a rate of dropout is no variable
+    pieces: list[tuple[nn.Module, str]] = [(encoder, "embedded")]
+    for layer in encoder.layers:
+        pieces += [(layer, "by_token"), (layer.attention, "in_group")]  # type: ignore[list-item]
+    for module, piece in pieces:
+        setattr(module, piece, torch.compile(getattr(module, piece), dynamic=True, options=_options(module)))
+
+
+def forget_graphs(n_layers: int) -> None:
+    """Makes room for the graphs of a model: those of a former one would count against its limit."""
+    torch.compiler.reset()
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS_A_LAYER * n_layers)
+
+
+def _options(module: nn.Module) -> dict[str, Any]:
     kept = {"unsafe_marked_cacheable_functions": dict.fromkeys(AUTOCAST, _code(module))} if KEEPS_TRACES else {}
-    module.compile(dynamic=False, options={**COMPILER, **kept})
+    return {**COMPILER, **kept}
 
 
 def _code(module: nn.Module) -> str:

@@ -124,6 +124,7 @@ class Workshop:
             batch_size=size,
             length=self.sizes.length,
             patience=None,
+            compile="always",  # as a run of this many epochs as papers have would be
         )
         order = FinetuneOrder(
             folder=self.folder,

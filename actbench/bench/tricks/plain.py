@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from actbench.nn.attention import Attention, pick
 from actbench.nn.bert import Bert
-from actbench.nn.dropout import Dropout, Places, _drop, _index
+from actbench.nn.dropout import Dropout, Places, _drop, _named
 from actbench.nn.experts import MixtureOfExperts
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart, Gradients
 from actbench.nn.padding import Group, Padding
@@ -58,7 +58,7 @@ class KeptMask(Dropout):
 
     def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
         """(...) -> (...)."""
-        return _drop(x, _index(x) ^ self.key, self.p) if self.active else x
+        return _drop(x, _named(x, 0, None) ^ self.key, self.p) if self.active else x
 
 
 class WholeLastBlock(Bert):
