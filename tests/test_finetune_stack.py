@@ -6,62 +6,26 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from toy_finetuning import SCORES, close, plans, pretrained, quiet
 
 from actbench.activations.rational import RAF
-from actbench.config import FinetuneSettings, load_recipe
-from actbench.data.tasks import Example, Task, TaskData
 from actbench.errors import Interrupted
 from actbench.store import Run
 from actbench.training import finetune as training
-from actbench.training import finetune_stack, plan, pretrain
-from actbench.training.finetune_plan import FinetunePlan, plan_finetuning
-
-CLOSE = {"rel": 1e-3}  # products of other shapes may round differently, and steps add that up
-SETTINGS: dict[str, Any] = {"train_size": 20, "batch_size": 8, "epochs": 4, "lr": 2e-3, "precision": "fp32"}
-
-
-def quiet(message: str) -> None:
-    pass
+from actbench.training import finetune_stack
+from actbench.training.finetune_plan import FinetunePlan
 
 
 @pytest.fixture
 def parent(tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A tiny pre-trained BERT with learnable activations."""
     monkeypatch.chdir(tmp_path)
-    recipe = load_recipe(tiny_recipe(model={"activation": {"name": "raf"}}, budget={"steps": 4}))
-    return pretrain.pretrain(plan.plan(recipe, tmp_path / "runs", quiet), resume=False, say=quiet)
-
-
-CLASSES = Task("toy", "classification", ("no", "yes"), ("accuracy",))
-SCORES = Task("toy", "regression", (), ("pearson",))
-
-
-def data(task: Task) -> TaskData:
-    """Which word comes first decides, in texts of 2 to 20 words."""
-    random = np.random.default_rng(0)
-    words = ["river", "stone", "house", "wind", "child", "sees", "holds", "finds"]
-    examples = [
-        Example(f"{('a', 'the')[i % 2]} {' '.join(random.choice(words, random.integers(1, 20)))}", None, i % 2)
-        for i in range(80)
-    ]
-    splits = {name: {"examples_sha256": name} for name in ("train", "dev")}
-    return TaskData(task, examples[:60], {"dev": examples[60:]}, {"splits": splits})
-
-
-def plans(parent: Run, folder: str, seeds: int = 3, task: Task = CLASSES, **changes: Any) -> list[FinetunePlan]:
-    settings = FinetuneSettings(**{**SETTINGS, **changes})
-    return plan_finetuning(parent, [data(task)], range(seeds), settings, Path(folder))
+    return pretrained(tiny_recipe, tmp_path)
 
 
 def run(planned: list[FinetunePlan], at_once: int, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     monkeypatch.setattr(training, "together", lambda plan: at_once)
     return list(training.finetune(planned, quiet))
-
-
-def close(expected: Any) -> Any:
-    return pytest.approx(expected, **CLOSE)
 
 
 def assert_alike(ours: Run, alone: Run) -> None:
@@ -138,6 +102,8 @@ def test_small_runs_train_side_by_side_where_memory_allows_and_nothing_draws(
 def test_only_runs_of_one_shape_train_side_by_side(parent: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     train = training._train
-    monkeypatch.setattr(training, "_train", lambda members: sizes.append(len(members)) or train(members))
+    monkeypatch.setattr(
+        training, "_train", lambda members, *others: sizes.append(len(members)) or train(members, *others)
+    )
     run([*plans(parent, "runs", epochs=1), *plans(parent, "runs", 2, epochs=2)], 2, monkeypatch)
     assert sizes == [2, 1, 2]

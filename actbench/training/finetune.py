@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -87,6 +87,7 @@ def _shape(plan: FinetunePlan) -> tuple[Any, ...]:
 
 def _finetune(plans: list[FinetunePlan]) -> None:
     """Runs plans of one shape side by side."""
+    hardware = _hardware(plans[0])
     with ExitStack() as claims:
         members = []
         for plan in plans:
@@ -94,7 +95,7 @@ def _finetune(plans: list[FinetunePlan]) -> None:
             if plan.run.manifest is None:  # another process may have finished it meanwhile
                 members.append(_member(plan, writer))
         if members:
-            _train(members)
+            _train(members, hardware)
 
 
 def _ended(run: Run) -> str:
@@ -116,10 +117,9 @@ def _member(plan: FinetunePlan, writer: RunWriter) -> Member:
     return Member(plan, writer, objective, model, trained, train, selection)
 
 
-def _train(members: list[Member]) -> None:
+def _train(members: list[Member], hardware: Hardware) -> None:
     began = time.perf_counter()
     plan = members[0].plan
-    hardware = _hardware(plan)
     for member in members:
         _describe(member, hardware)
     steps = _steps(plan)
@@ -150,9 +150,9 @@ def _hardware(plan: FinetunePlan) -> Hardware:
     pays = settings.compile == "always" or (together(plan) == 1 and settings.epochs * _steps(plan) >= COMPILE_PAYS)
     device, way = recipe.hardware.device, settings.compile if pays else "never"
     section = HardwareSection(device=device, precision=settings.precision, compile=way)
-    hardware = choose(section, recipe.model.d_model)
-    if hardware.device != "cpu" and way == "auto":
-        return choose(section.model_copy(update={"compile": "never"}), recipe.model.d_model)
+    hardware = choose(section, recipe.model.d_model, compile_key="compile")
+    if hardware.device != "cpu" and way == "auto":  # what it would take there has not been measured
+        return replace(hardware, compiled=False)
     return hardware
 
 

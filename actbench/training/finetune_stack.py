@@ -21,6 +21,7 @@ from actbench.evaluation.objectives import Objective, Verdict
 from actbench.evaluation.outputs import Batch, predict, tensors
 from actbench.nn.bert import Finetuned
 from actbench.nn.build import activation_parameters
+from actbench.nn.padding import GROUPED
 from actbench.nn.stack import Stack
 from actbench.store import RunWriter
 from actbench.training.activation_record import coefficients_row, gradients
@@ -31,6 +32,7 @@ from actbench.training.optimizer import adamw, parameter_groups, set_learning_ra
 from actbench.training.signals import Stop
 from actbench.training.tuning import Trained
 
+FIRST = 128  # tokens of a sequence that compiled pieces meet first
 STOPPED = "stopped; what is finished stands, and the same command does the rest"
 
 
@@ -113,20 +115,25 @@ class FinetuneModule(pl.LightningModule):
         self.stack = Stack([member.model for member in members])
 
     def on_train_start(self) -> None:
-        """Has compiled pieces meet a batch that has nothing to do with the run's data.
+        """Has compiled pieces meet batches of sizes that are always the same.
 
         The compiler lays out its loops by the sizes that it meets first: the order of a sum, and a run's last bits,
         would hang on what this process, or another that left its graphs, trained before.
         """
         if not self.compiled:
             return
-        settings, longest = self.members[0].plan.settings, self.members[0].model.encoder.positions.num_embeddings
-        tokens = torch.zeros(settings.batch_size, min(settings.length, longest), dtype=torch.int64, device=self.device)
-        lengths = tokens.shape[1] - torch.arange(len(tokens), device=self.device) % 2
-        real = torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]
-        with torch.random.fork_rng(devices=[]), self.trainer.precision_plugin.train_step_context():
-            (outputs,) = self.stack([{"tokens": tokens, "segments": tokens, "attention": real}])
-            outputs.float().sum().backward()
+        (member,) = self.members
+        size, length = member.plan.settings.batch_size, min(FIRST, member.model.encoder.positions.num_embeddings)
+        single = any(
+            count % GROUPED == 1 for count in (size, len(member.train) % size)
+        )  # a group of one is a case apart
+        for count in (GROUPED, 1) if single else (GROUPED,):
+            tokens = torch.zeros(count, length, dtype=torch.int64, device=self.device)
+            lengths = length - torch.arange(count, device=self.device) % 2
+            real = torch.arange(length, device=self.device) < lengths[:, None]
+            with torch.random.fork_rng(devices=[]), self.trainer.precision_plugin.train_step_context():
+                (outputs,) = self.stack([{"tokens": tokens, "segments": tokens, "attention": real}])
+                outputs.float().sum().backward()
         self.zero_grad()
 
     def training_step(self, batch: list[Batch], batch_index: int) -> Tensor:

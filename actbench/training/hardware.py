@@ -78,16 +78,16 @@ class Hardware:
         return "bf16-mixed" if self.precision == "bf16" else "32-true"
 
 
-def choose(section: HardwareSection, width: int | None = None) -> Hardware:
+def choose(section: HardwareSection, width: int | None = None, *, compile_key: str = "hardware.compile") -> Hardware:
     """Resolves every `auto` for a model of that `width`; without one, for wide ones.
 
-    Raises BadInput for a device or compiler asked for that is not there.
+    Raises BadInput for a device or compiler asked for that is not there, the latter by `compile_key`.
     """
     device = _device(section.device)
     _check_spread(section, device)
     compiler = _compiler(device)
     if section.compile == "always" and not compiler:
-        raise BadInput(Problem(f"no compiler found for {device}", key="hardware.compile", hint="use auto or never"))
+        raise BadInput(Problem(f"no compiler found for {device}", key=compile_key, hint="use auto or never"))
     compiled = compiler and section.compile != "never"
     precision = section.precision
     if precision == "auto":
@@ -130,9 +130,9 @@ def compile_module(module: nn.Module) -> None:
 
 
 def compile_pieces(encoder: Bert) -> None:
-    """Compiles in place, for batches of any shape without their padding, what a block does token by token or in a group.
+    """Compiles in place, for batches of any shape without their padding, what blocks do token by token and in groups.
 
-    Not whole blocks: a graph would be needed for each number of groups, and would take a minute to make.
+    Not whole blocks: each number of groups would need a graph of its own, and such graphs take a minute to make.
     """
     symbols.use_duck_shape = False  # sizes that are equal once are not taken for one
     torch._dynamo.config.specialize_float = True  # a rate of dropout is no variable

@@ -124,7 +124,7 @@ class Workshop:
             batch_size=size,
             length=self.sizes.length,
             patience=None,
-            compile="always",  # as a run of this many epochs as papers have would be
+            compile="always",  # as by itself a run that is not over so soon
         )
         order = FinetuneOrder(
             folder=self.folder,
