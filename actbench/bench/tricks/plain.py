@@ -1,7 +1,7 @@
 """The plain forms of what the training step does by a trick: how it would be written without a thought for speed.
 
 Each module stands in for the class that it extends, with the same parameters. Shapes: B batch, T time, M positions
-wanted, N tokens scored, D model width, V vocabulary.
+wanted, H heads, C width of a head, N tokens scored, D model width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from actbench.nn.bert import Bert
 from actbench.nn.dropout import Dropout, Places, _drop, _named
 from actbench.nn.experts import MixtureOfExperts
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart, Gradients
-from actbench.nn.padding import Group, Padding
+from actbench.nn.padding import Padding, Weights
 from actbench.training import hardware
 
 
@@ -82,27 +82,27 @@ class TorchAttention(Attention):
     def forward(
         self, x: Tensor, padding: Padding | None = None, at: Tensor | None = None, allowed: Tensor | None = None
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D), or (B, M, D) when only the positions `at` (B, M) attend; nothing is padded."""
+        """(B, T, D) -> all heads' output, (B, T, D), or (B, M, D) of the positions `at` (B, M); nothing is padded."""
         assert padding is None and allowed is None
         q, k, v = self.heads(self.qkv(x), at)
         dropped = self.dropout.p if self.dropout.active else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropped, is_causal=self.causal)
-        return self.output(y.transpose(1, 2).flatten(2))
+        return y.transpose(1, 2).flatten(2)
 
 
 class OneCausalMask(Attention):
     """Causal attention with one mask (T, T) for all sequences and heads, compiled or not."""
 
     def _attend(
-        self, qkv: Tensor, at: Tensor | None, group: Group | None = None, allowed: Tensor | None = None
+        self, heads: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, weights: Weights | None = None
     ) -> Tensor:
-        """Queries, keys and values (B, T, D + 2 K) -> (B, T, D); nothing is padded."""
-        assert group is None and allowed is None
-        q, k, v = self.heads(qkv, at)
+        """Queries, keys and values (B, H, T, C) -> (B, T, D); nothing is padded."""
+        assert mask is None and weights is None
+        q, k, v = heads
         scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
-        later = torch.ones(*scores.shape[-2:], dtype=torch.bool, device=qkv.device).triu(1)
-        weights = scores.masked_fill(later, float("-inf")).softmax(-1).to(v.dtype)
-        return (self.dropout(weights) @ v).transpose(1, 2).flatten(2)
+        later = torch.ones(*scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        shares = scores.masked_fill(later, float("-inf")).softmax(-1).to(v.dtype)
+        return (self.dropout(shares) @ v).transpose(1, 2).flatten(2)
 
 
 class LoopOverExperts(MixtureOfExperts):
