@@ -12,7 +12,7 @@ import torch
 from conftest import write_recipe
 from model_sections import LENGTH, VOCABULARY, act, bert_section
 from pydantic import ValidationError
-from test_finetune_stack import CLASSES, data, quiet
+from toy_finetuning import CLASSES, data, quiet
 
 from actbench.analysis.curves import curves_over_training
 from actbench.cli.grid import read_grid

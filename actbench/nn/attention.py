@@ -121,10 +121,8 @@ def attend(
         mask = mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
     if not dropout.active and (q.is_cuda or not torch.is_grad_enabled()):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-    if not torch.compiler.is_compiling():
-        k = (
-            k.contiguous()
-        )  # a product brings its operands in order, and to transpose on the way takes ten times as long
+    if not torch.compiler.is_compiling():  # a product puts its operands in order, which takes long if it transposes one
+        k = k.contiguous()
     scores, scale = (q @ k.transpose(-1, -2)).float(), q.shape[-1] ** -0.5
     shape = scores.shape
     if weights is not None and torch.compiler.is_compiling():
