@@ -29,6 +29,7 @@ from actbench.training import finetune as training
 from actbench.training import plan, pretrain
 from actbench.training.finetune_plan import FinetunePlan, _identity, plan_finetuning
 from actbench.training.finetune_stack import Member
+from actbench.training.hardware import Hardware
 from actbench.training.tuning import tunable, tune
 
 SETTINGS: dict[str, Any] = {
@@ -250,9 +251,9 @@ def test_the_points_of_a_grid_train_side_by_side(
     sizes: list[int] = []
     train = training._train
 
-    def counted(members: list[Member]) -> None:
+    def counted(members: list[Member], hardware: Hardware) -> None:
         sizes.append(len(members))
-        train(members)
+        train(members, hardware)
 
     monkeypatch.setattr(training, "_train", counted)
     grid = FinetuneGrid(lr=(1e-4, 5e-3), weight_decay=(0.0, 0.1))

@@ -27,7 +27,7 @@ from actbench.store.index import flat
 Place = tuple[str, str | None, str | None, bool]  # a cohort's name, task and text, and whether it is zero-shot
 
 TUNE = "tune"  # the setting that labels name
-OWN_SETTINGS = (ACTIVATION_LR, "keep_weights", TUNE)  # of fine-tuning, that a cohort's runs need not share
+OWN_SETTINGS = (ACTIVATION_LR, "compile", "keep_weights", TUNE)  # of fine-tuning, that a cohort's runs need not share
 ALL = "all"
 MOST_KEYS = 3  # of a recipe, that a name says
 

@@ -30,7 +30,7 @@ class FinetuneSettings(Section):
     warmup_fraction: Fraction = 0.0
     patience: Positive | None = 10  # epochs without a better score on the selection set; None: never stop early
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: Literal["auto", "always", "never"] = "auto"  # auto: on a CPU, for long runs of models that are not small
+    compile: Literal["auto", "always", "never"] = "auto"  # auto: on a CPU, for long runs of wide models
 
 
 class SquadSettings(FinetuneSettings):

@@ -113,10 +113,11 @@ def attend(
 ) -> Tensor:
     """softmax(q k' / sqrt(C)) v (B, H, M, C), of q (B, H, M, C) and k, v (B, H, T, C); M is T where it is causal.
 
-    `mask` (B, T), or (B, M, T), is True at what may be attended to; `weights` tells of a padded group's. Written out
-    when weights are dropped, since the mask is ours, and for training on a CPU, where the backward pass of torch's
-    fused kernel is slower than the plain formula.
+    `mask` (B, T), or (B, M, T), is True at what may be attended to; `weights` tells of a padded group's, which is not
+    causal. Written out when weights are dropped, since the mask is ours, and for training on a CPU, where the backward
+    pass of torch's fused kernel is slower than the plain formula.
     """
+    assert weights is None or not causal
     if mask is not None:
         mask = mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
     if not dropout.active and (q.is_cuda or not torch.is_grad_enabled()):

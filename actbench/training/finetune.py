@@ -39,7 +39,8 @@ MOST = 8  # runs side by side
 SMALL = 1 << 16  # numbers in the hidden states of a batch: in larger ones matrix products take most of the time
 MEMORY = 1 << 30  # bytes for the weights of a stack
 ENCODED = 4 * MOST  # sets kept: two of each run side by side, and those that all are tested on
-COMPILE_PAYS = 500  # steps of a run, from which compiling a model that is not small takes less than it saves
+# From so many steps of a model so wide compiling takes less time than it saves.
+COMPILED_STEPS, COMPILED_WIDTH = 500, 256
 COPIES = 5 * 4  # bytes a weight: it, its gradient, AdamW's two moments, the best so far
 
 
@@ -65,9 +66,9 @@ def together(plan: FinetunePlan) -> int:
     """How many runs like this one to train side by side: several where steps are small, and there is memory for them.
 
     One where an activation draws random numbers, for torch's generator would give it others than alone; of span tasks,
-    for a text has as many windows as it needs, so that runs differ in their number of batches; and of what is compiled.
+    for a text has as many windows as it needs, so that runs differ in their number of batches; and of compiled models.
     """
-    if plan.data.task.kind == "spans" or plan.settings.compile == "always":
+    if plan.data.task.kind == "spans" or _hardware(plan).compiled:
         return 1
     model = _pretrained(plan.parent)
     train, _ = _examples(plan)
@@ -122,7 +123,7 @@ def _train(members: list[Member], hardware: Hardware) -> None:
     plan = members[0].plan
     for member in members:
         _describe(member, hardware)
-    steps = _steps(plan)
+    steps = -(-len(members[0].train) // plan.settings.batch_size)
     module = FinetuneModule(members, plan.settings.epochs * steps, compiled=hardware.compiled)
     if hardware.compiled:
         encoder = module.stack.joint.encoder
@@ -139,19 +140,16 @@ def _train(members: list[Member], hardware: Hardware) -> None:
             member.writer.fail(member.failure)
 
 
-def _steps(plan: FinetunePlan) -> int:
-    """Of an epoch."""
-    return -(-len(_examples(plan)[0]) // plan.settings.batch_size)
-
-
 def _hardware(plan: FinetunePlan) -> Hardware:
-    """What to train with. It follows from the run and the machine alone, and so do the run's numbers."""
-    recipe, settings = recipe_of(plan.parent), plan.settings
-    pays = settings.compile == "always" or (together(plan) == 1 and settings.epochs * _steps(plan) >= COMPILE_PAYS)
-    device, way = recipe.hardware.device, settings.compile if pays else "never"
-    section = HardwareSection(device=device, precision=settings.precision, compile=way)
-    hardware = choose(section, recipe.model.d_model, compile_key="compile")
-    if hardware.device != "cpu" and way == "auto":  # what it would take there has not been measured
+    """What to train with; alike for all seeds and rates, whatever else there is to do."""
+    settings, recipe = plan.settings, recipe_of(plan.parent)
+    way, width = settings.compile, recipe.model.d_model
+    steps = settings.epochs * plan.train_examples / settings.batch_size
+    if way == "auto" and (steps < COMPILED_STEPS or width < COMPILED_WIDTH):
+        way = "never"
+    section = HardwareSection(device=recipe.hardware.device, precision=settings.precision, compile=way)
+    hardware = choose(section, width, compile_key="compile")
+    if way == "auto" and hardware.device != "cpu":  # what it would take there has not been measured
         return replace(hardware, compiled=False)
     return hardware
 

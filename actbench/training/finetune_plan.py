@@ -46,6 +46,14 @@ class FinetunePlan:
         """The run this plan leads to, finished or not."""
         return Run(self.folder)
 
+    @property
+    def train_examples(self) -> int:
+        """How many there are to learn from."""
+        everything = len(self.data.train)
+        if self.settings.protocol == "raft":
+            everything = round(everything * (1 - SELECTION_SHARE))
+        return self.settings.train_size or everything
+
     def train_and_selection(self) -> tuple[list[Any], list[Any]]:
         """The examples to learn from, and those that choose the epoch.
 
@@ -62,8 +70,7 @@ class FinetunePlan:
             drawn = sample(self.data.train, 2 * N, self.seed)
             return drawn[:N], drawn[N:]
         shuffled = sample(self.data.train, len(self.data.train), SPLIT_SEED)
-        cut = round(len(shuffled) * (1 - SELECTION_SHARE))
-        return shuffled[:cut], shuffled[cut:]
+        return shuffled[: self.train_examples], shuffled[self.train_examples :]
 
 
 def plan_finetuning(

@@ -32,7 +32,7 @@ from actbench.training.optimizer import adamw, parameter_groups, set_learning_ra
 from actbench.training.signals import Stop
 from actbench.training.tuning import Trained
 
-FIRST = 128  # tokens of a sequence that compiled pieces meet first
+FIRST_BATCH = (64, 32)  # sequences and tokens that compiled pieces meet first
 STOPPED = "stopped; what is finished stands, and the same command does the rest"
 
 
@@ -115,7 +115,7 @@ class FinetuneModule(pl.LightningModule):
         self.stack = Stack([member.model for member in members])
 
     def on_train_start(self) -> None:
-        """Has compiled pieces meet batches of sizes that are always the same.
+        """Has compiled pieces meet a batch that is always the same, and one sequence where the run has such a group.
 
         The compiler lays out its loops by the sizes that it meets first: the order of a sum, and a run's last bits,
         would hang on what this process, or another that left its graphs, trained before.
@@ -123,15 +123,14 @@ class FinetuneModule(pl.LightningModule):
         if not self.compiled:
             return
         (member,) = self.members
-        size, length = member.plan.settings.batch_size, min(FIRST, member.model.encoder.positions.num_embeddings)
-        single = any(
-            count % GROUPED == 1 for count in (size, len(member.train) % size)
-        )  # a group of one is a case apart
-        for count in (GROUPED, 1) if single else (GROUPED,):
-            tokens = torch.zeros(count, length, dtype=torch.int64, device=self.device)
-            lengths = length - torch.arange(count, device=self.device) % 2
-            real = torch.arange(length, device=self.device) < lengths[:, None]
-            with torch.random.fork_rng(devices=[]), self.trainer.precision_plugin.train_step_context():
+        size = member.plan.settings.batch_size
+        # To the compiler a group of one is a case apart.
+        single = any(count % GROUPED == 1 for count in (size, len(member.train) % size))
+        for count in (FIRST_BATCH[0], 1) if single else FIRST_BATCH[:1]:
+            tokens = torch.zeros(count, FIRST_BATCH[1], dtype=torch.int64, device=self.device)
+            lengths = FIRST_BATCH[1] - torch.arange(count, device=self.device) % 2
+            real = torch.arange(FIRST_BATCH[1], device=self.device) < lengths[:, None]
+            with self.trainer.precision_plugin.train_step_context():
                 (outputs,) = self.stack([{"tokens": tokens, "segments": tokens, "attention": real}])
                 outputs.float().sum().backward()
         self.zero_grad()

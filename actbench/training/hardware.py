@@ -132,7 +132,8 @@ def compile_module(module: nn.Module) -> None:
 def compile_pieces(encoder: Bert) -> None:
     """Compiles in place, for batches of any shape without their padding, what blocks do token by token and in groups.
 
-    Not whole blocks: each number of groups would need a graph of its own, and such graphs take a minute to make.
+    Not whole blocks: each number of groups would need a graph of its own, and such graphs take a minute to make. What
+    is set for the whole process changes nothing of graphs for inputs of one shape.
     """
     symbols.use_duck_shape = False  # sizes that are equal once are not taken for one
     torch._dynamo.config.specialize_float = True  # a rate of dropout is no variable

@@ -118,13 +118,14 @@ class Workshop:
         # actbench's protocol takes as many examples again to choose the epoch with.
         available = len(load_glue(pair.subject, self.glue).train) // 2 // size * size
         train_size = max(size, min(steps * size, available))
+        hardware = machine.hardware()
         settings = FinetuneSettings(
             train_size=train_size,
             epochs=-(-steps * size // train_size),
             batch_size=size,
             length=self.sizes.length,
             patience=None,
-            compile="always",  # as by itself a run that is not over so soon
+            compile="always" if hardware.compiled and hardware.device == "cpu" else "never",  # as a longer run would be
         )
         order = FinetuneOrder(
             folder=self.folder,
