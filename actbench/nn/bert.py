@@ -62,7 +62,7 @@ class Bert(nn.Module):
             tokens = padding.remove(tokens)
             segments = padding.remove(segments) if segments is not None else None
         segment = self.segments(segments) if segments is not None else self.segments.weight[0]
-        x = self.embedded(self.tokens(tokens) + self.positions(position) + segment)
+        x = self.embedded(self.tokens(tokens), self.positions(position), segment)
         *first, last = self.layers
         for layer in first:
             x = run(layer, x, padding, anew=self.recompute)
@@ -71,9 +71,9 @@ class Bert(nn.Module):
             x = self.final_norm(x)
         return x if padding is None or at is not None else padding.restore(x)
 
-    def embedded(self, x: Tensor) -> Tensor:
-        """The sums of tokens' embeddings (..., D) -> what the first block reads."""
-        return self.dropout(self.norm(x))
+    def embedded(self, tokens: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
+        """The embeddings (..., D), or what they share -> what the first block reads (..., D)."""
+        return self.dropout(self.norm(tokens + positions + segments))
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Token ids (B, T) -> logits at every position (B, T, V)."""

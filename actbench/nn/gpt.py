@@ -48,14 +48,16 @@ class Gpt(nn.Module):
         With the number of each token's document (B, T), tokens attend to their own document's alone (as in Llama 3,
         Grattafiori et al. 2024, arXiv 2407.21783, section 3.2). Positions count on from document to document.
         """
-        x = self.tokens(tokens)
-        if self.positions is not None:
-            x = x + self.positions(torch.arange(tokens.shape[1], device=tokens.device))
-        x = self.dropout(x)
+        position = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.embedded(self.tokens(tokens), None if self.positions is None else self.positions(position))
         allowed = None if documents is None else same_document(documents)
         for layer in self.layers:
             x = run(layer, x, None, None, allowed, anew=self.recompute)
         return self.final_norm(x)
+
+    def embedded(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
+        """The embeddings (B, T, D) and (T, D), if positions have any -> what the first block reads (B, T, D)."""
+        return self.dropout(tokens if positions is None else tokens + positions)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Token ids (B, T) -> logits of each next token (B, T, V)."""

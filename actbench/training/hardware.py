@@ -22,6 +22,8 @@ from torch import nn
 from actbench.config.schema import HardwareSection
 from actbench.errors import BadInput, Problem
 from actbench.nn.bert import Bert
+from actbench.nn.block import Block
+from actbench.nn.gpt import Gpt
 from actbench.nn.loss import CrossEntropyPart
 
 # On a CPU, lets the C++ compiler join a multiplication and an addition into one instruction, which rounds once instead
@@ -114,14 +116,12 @@ def _compiler(device: str) -> bool:
     return device == "cpu" and shutil.which("c++") is not None
 
 
-def compile_blocks(model: nn.Module) -> None:
-    """Compiles each block and the loss in place: layers that are alike share graphs; state-dict names stay."""
-    forget_graphs(len(model.layers))  # type: ignore[arg-type]
-    for layer in model.layers:  # type: ignore[union-attr]
-        compile_module(layer)
-    for module in model.modules():
-        if isinstance(module, CrossEntropyPart):
-            compile_module(module)
+def compile_blocks(model: Bert | Gpt) -> None:
+    """Compiles each block, the loss and what comes before in place: layers that are alike share graphs; names stay."""
+    forget_graphs(len(model.layers))
+    _compile_piece(model, "embedded", dynamic=False)
+    for module in (*model.layers, *(each for each in model.modules() if isinstance(each, CrossEntropyPart))):
+        compile_module(module)
 
 
 def compile_module(module: nn.Module) -> None:
@@ -137,17 +137,21 @@ def compile_pieces(encoder: Bert) -> None:
     """
     symbols.use_duck_shape = False  # sizes that are equal once are not taken for one
     torch._dynamo.config.specialize_float = True  # a rate of dropout is no variable
-    pieces: list[tuple[nn.Module, str]] = [(encoder, "embedded")]
-    for layer in encoder.layers:
-        pieces += [(layer, "by_token"), (layer.attention, "in_group")]  # type: ignore[list-item]
-    for module, piece in pieces:
-        setattr(module, piece, torch.compile(getattr(module, piece), dynamic=True, options=_options(module)))
+    _compile_piece(encoder, "embedded", dynamic=True)
+    for block in encoder.modules():
+        if isinstance(block, Block):
+            _compile_piece(block, "by_token", dynamic=True)
+            _compile_piece(block.attention, "in_group", dynamic=True)
 
 
 def forget_graphs(n_layers: int) -> None:
     """Makes room for the graphs of a model: those of a former one would count against its limit."""
     torch.compiler.reset()
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS_A_LAYER * n_layers)
+
+
+def _compile_piece(module: nn.Module, method: str, *, dynamic: bool) -> None:
+    setattr(module, method, torch.compile(getattr(module, method), dynamic=dynamic, options=_options(module)))
 
 
 def _options(module: nn.Module) -> dict[str, Any]:

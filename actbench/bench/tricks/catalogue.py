@@ -16,6 +16,7 @@ from actbench.nn.attention import Attention
 from actbench.nn.bert import Bert
 from actbench.nn.dropout import Dropout
 from actbench.nn.experts import MixtureOfExperts
+from actbench.nn.gpt import Gpt
 from actbench.nn.linear import Linear
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart
 from actbench.training.hardware import Hardware, compile_blocks
@@ -32,7 +33,7 @@ class Plain:
     """
 
     modules: Mapping[type[nn.Module], type[nn.Module]] = field(default_factory=dict)
-    compile: Callable[[nn.Module], None] = compile_blocks
+    compile: Callable[[Bert | Gpt], None] = compile_blocks
     optimizer: Callable[[torch.optim.Optimizer], None] = lambda _: None
     precision: str | None = None
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from unittest.mock import patch
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from actbench.nn.attention import Attention, pick
 from actbench.nn.bert import Bert
 from actbench.nn.dropout import Dropout, Places, _drop, _named
 from actbench.nn.experts import MixtureOfExperts
+from actbench.nn.gpt import Gpt
 from actbench.nn.loss import CrossEntropy, CrossEntropyPart, Gradients
 from actbench.nn.padding import Padding, Weights
 from actbench.training import hardware
@@ -122,11 +123,11 @@ class LoopOverExperts(MixtureOfExperts):
         return served.view(x.shape)
 
 
-def nothing_compiled(model: nn.Module) -> None:
+def nothing_compiled(model: Bert | Gpt) -> None:
     """In place of compile_blocks: every operation by itself."""
 
 
-def default_compiler(model: nn.Module) -> None:
+def default_compiler(model: Bert | Gpt) -> None:
     """compile_blocks with the settings that torch has by default."""
     with patch.object(hardware, "COMPILER", {}):
         hardware.compile_blocks(model)
