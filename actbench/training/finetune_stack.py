@@ -118,18 +118,20 @@ class FinetuneModule(pl.LightningModule):
         """Has compiled pieces meet a batch that is always the same, and one sequence where the run has such a group.
 
         The compiler lays out its loops by the sizes that it meets first: the order of a sum, and a run's last bits,
-        would hang on what this process, or another that left its graphs, trained before.
+        would hang on what this process, or another that left its graphs, trained before. Only models of fewer positions
+        meet shorter sequences.
         """
         if not self.compiled:
             return
         (member,) = self.members
-        size = member.plan.settings.batch_size
+        size, positions = member.plan.settings.batch_size, member.model.encoder.positions.num_embeddings
         # To the compiler a group of one is a case apart.
         single = any(count % GROUPED == 1 for count in (size, len(member.train) % size))
-        for count in (FIRST_BATCH[0], 1) if single else FIRST_BATCH[:1]:
-            tokens = torch.zeros(count, FIRST_BATCH[1], dtype=torch.int64, device=self.device)
-            lengths = FIRST_BATCH[1] - torch.arange(count, device=self.device) % 2
-            real = torch.arange(FIRST_BATCH[1], device=self.device) < lengths[:, None]
+        sequences, length = FIRST_BATCH[0], min(FIRST_BATCH[1], positions)
+        for count in (sequences, 1) if single else (sequences,):
+            tokens = torch.zeros(count, length, dtype=torch.int64, device=self.device)
+            lengths = length - torch.arange(count, device=self.device) % 2
+            real = torch.arange(length, device=self.device) < lengths[:, None]
             with self.trainer.precision_plugin.train_step_context():
                 (outputs,) = self.stack([{"tokens": tokens, "segments": tokens, "attention": real}])
                 outputs.float().sum().backward()
