@@ -200,6 +200,14 @@ def test_finetuned_runs_are_sorted_by_task_and_settings(tmp_path: Path) -> None:
     ]
 
 
+def test_fine_tunings_that_asked_for_a_compiler_are_compared_with_those_that_did_not(tmp_path: Path) -> None:
+    ways = {"gelu": "never", "raf": "always"}
+    parents = {name: fake_runs.pretrain(tmp_path, name) for name in ways}
+    runs = [fake_runs.finetune(tmp_path, parents[name], settings={"compile": way}) for name, way in ways.items()]
+    (cohort,) = cohorts(runs)
+    assert [variant.label for variant in cohort.variants] == ["gelu", "raf"]
+
+
 def test_models_that_came_ready_are_no_pre_training(tmp_path: Path) -> None:
     runs = [fake_runs.pretrain(tmp_path, activation) for activation in ("gelu", "raf")]
     (trained,) = cohorts(runs)
