@@ -48,8 +48,10 @@ class Gpt(nn.Module):
         With the number of each token's document (B, T), tokens attend to their own document's alone (as in Llama 3,
         Grattafiori et al. 2024, arXiv 2407.21783, section 3.2). Positions count on from document to document.
         """
-        position = torch.arange(tokens.shape[1], device=tokens.device)
-        x = self.embedded(self.tokens(tokens), None if self.positions is None else self.positions(position))
+        positions = None
+        if self.positions is not None:
+            positions = self.positions(torch.arange(tokens.shape[1], device=tokens.device))
+        x = self.embedded(self.tokens(tokens), positions)
         allowed = None if documents is None else same_document(documents)
         for layer in self.layers:
             x = run(layer, x, None, None, allowed, anew=self.recompute)

@@ -53,10 +53,12 @@ def finetune(plans: Iterable[FinetunePlan], say: Say) -> Iterator[Run]:
     for _, alike in groupby(plans, key=_shape):
         group = list(alike)
         todo = [plan for plan in group if plan.run.manifest is None]
+        if todo and (hardware := _hardware(todo[0])).compiled:
+            forget_graphs(recipe_of(todo[0].parent).model.n_layers)
         while todo:
             size = together(todo[0])
             now, todo = todo[:size], todo[size:]
-            _finetune(now)
+            _finetune(now, hardware)
             for plan in now:
                 say(f"{plan.run.id}: {_ended(plan.run)}")
         yield from (plan.run for plan in group)
@@ -86,9 +88,8 @@ def _shape(plan: FinetunePlan) -> tuple[Any, ...]:
     return plan.parent.id, plan.data.task.name, tuple(settings.items())
 
 
-def _finetune(plans: list[FinetunePlan]) -> None:
+def _finetune(plans: list[FinetunePlan], hardware: Hardware) -> None:
     """Runs plans of one shape side by side."""
-    hardware = _hardware(plans[0])
     with ExitStack() as claims:
         members = []
         for plan in plans:
@@ -126,9 +127,7 @@ def _train(members: list[Member], hardware: Hardware) -> None:
     steps = -(-len(members[0].train) // plan.settings.batch_size)
     module = FinetuneModule(members, plan.settings.epochs * steps, compiled=hardware.compiled)
     if hardware.compiled:
-        encoder = module.stack.joint.encoder
-        _forget_graphs(_shape(plan), len(encoder.layers))
-        compile_pieces(encoder)
+        compile_pieces(module.stack.joint.encoder)
     with stoppable(STOPPED) as stop:
         trainer = quiet_trainer(hardware, Selection(hardware, stop), max_epochs=plan.settings.epochs)
         trainer.fit(module, Epochs(module, steps))
@@ -152,12 +151,6 @@ def _hardware(plan: FinetunePlan) -> Hardware:
     if way == "auto" and hardware.device != "cpu":  # what it would take there has not been measured
         return replace(hardware, compiled=False)
     return hardware
-
-
-@lru_cache(maxsize=1)
-def _forget_graphs(shape: tuple[Any, ...], n_layers: int) -> None:
-    """Once for all runs of a shape, which share graphs."""
-    forget_graphs(n_layers)
 
 
 def _finish(members: list[Member], hardware: Hardware, began: float) -> None:

@@ -117,7 +117,7 @@ def _compiler(device: str) -> bool:
 
 
 def compile_blocks(model: Bert | Gpt) -> None:
-    """Compiles each block, the loss and what comes before in place: layers that are alike share graphs; names stay."""
+    """Compiles the embeddings' end, each block and the loss in place: alike layers share graphs; names stay."""
     forget_graphs(len(model.layers))
     _compile_piece(model, "embedded", dynamic=False)
     for module in (*model.layers, *(each for each in model.modules() if isinstance(each, CrossEntropyPart))):
