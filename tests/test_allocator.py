@@ -9,9 +9,13 @@ import pytest
 
 FAULTS = """
 import resource, sys
+from pathlib import Path
+from actbench.study.tasks import Task, perform
 from actbench.training.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
+if sys.argv[1] == "perform":  # what a study's processes do, whatever launcher started them
+    perform(Task("nothing to do", ()), Path())
 import torch
 faults = []
 for call in range(24):
@@ -28,6 +32,6 @@ print(sorted(faults[14:])[5])
 def test_the_pages_of_freed_tensors_stay() -> None:
     faults = {
         how: int(subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True, text=True).stdout)
-        for how in ("keep", "plain")
+        for how in ("keep", "perform", "plain")
     }
-    assert 10 * faults["keep"] < faults["plain"]
+    assert 10 * faults["keep"] < faults["plain"] and 10 * faults["perform"] < faults["plain"]

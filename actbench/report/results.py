@@ -18,6 +18,7 @@ from actbench.report.table import Table
 from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table, validation_sets_table
 from actbench.report.task_tables import tasks_table, zero_shot_tasks_table
 from actbench.report.transfer_table import transfer_table
+from actbench.report.within_table import within_table
 from actbench.report.zero_shot_table import zero_shot_table
 
 MAKERS: tuple[Callable[[Family], Table], ...] = (
@@ -26,6 +27,7 @@ MAKERS: tuple[Callable[[Family], Table], ...] = (
     validation_sets_table,
     finetuning_table,
     finetuning_differences,
+    within_table,
     grid_table,
     tasks_table,
     transfer_table,

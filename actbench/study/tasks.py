@@ -16,6 +16,7 @@ from actbench.evaluation.zero_shot_plan import ZeroShotPlan
 from actbench.store import Run, claim
 from actbench.study.follow_up_plans import plans_of
 from actbench.study.follow_ups import FinetuneFollowUp, FollowUp
+from actbench.training.allocator import keep_freed_memory
 from actbench.training.finetune_plan import FinetunePlan
 from actbench.training.known_model import ImportPlan, plan_import
 from actbench.training.plan import plan
@@ -42,6 +43,7 @@ def perform(task: Task, runs: Path) -> str:
 
     Raises Interrupted when a signal stopped it, its state saved. Whether it succeeded, the runs' manifests tell.
     """
+    keep_freed_memory()
     try:
         if task.recipe is not None:
             _pretrain(task, task.recipe, runs)
