@@ -13,6 +13,7 @@ from actbench.report.numbers import NOTHING
 from actbench.report.table import Row, Table, columns
 from actbench.report.tables import LOSS_DIGITS, SCORE_DIGITS
 from actbench.store import Run
+from actbench.store.index import flat
 
 LONG = 40  # characters above which a recipe's value is cut short
 MANY = 8  # differences above which only their number is told
@@ -45,8 +46,9 @@ def facts_table(name: str, runs: Sequence[Run]) -> Table:
     """What the runs' run.json hold under `name`: a row a fact and value, with the runs that say so."""
     said: dict[str, dict[str, list[str]]] = {}
     for run in runs:
-        for fact, value in _flat(run.info.get(name, {})):
-            said.setdefault(fact, {}).setdefault(value, []).append(run.id)
+        for fact, value in flat(run.info.get(name, {})):
+            if value != {}:
+                said.setdefault(fact, {}).setdefault(_text(value), []).append(run.id)
     rows = tuple(
         Row((fact, value, _share(len(ids), len(runs))), {"fact": fact, "value": value}, tuple(ids))
         for fact, values in sorted(said.items())
@@ -132,16 +134,9 @@ def _hash_row(run: Run) -> Row:
     return Row(cells, {"run": run.id, "identity": identity, "data": data, "files": hashes}, (run.id,))
 
 
-def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested facts as dotted names: {"libraries": {"torch": "2.9"}} is ("libraries.torch", "2.9")."""
-    found = []
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            found.append((f"{prefix}{key}", numbers.plural(len(value), "item")))
-        elif isinstance(value, list):
-            found.append((f"{prefix}{key}", ", ".join(map(str, value))))
-        else:
-            found.append((f"{prefix}{key}", f"{value:,}" if type(value) is int else str(value)))
-    return found
+def _text(value: Any) -> str:
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return numbers.plural(len(value), "item")
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if type(value) is int else str(value)

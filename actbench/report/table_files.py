@@ -12,6 +12,7 @@ from typing import Any
 from actbench.errors import BadInput, Problem, nearest
 from actbench.report.table import Table
 from actbench.store.atomic import write_text
+from actbench.store.index import flat
 
 # What LaTeX reads as its own, and what fonts of pdfTeX lack.
 LATEX = {
@@ -86,7 +87,7 @@ def latex(text: str) -> str:
 
 def to_csv(table: Table) -> str:
     """A line a row, unrounded: nested values under dotted names, the runs they come from in the last column."""
-    rows = [dict(_flat(row.values)) | {"runs": " ".join(row.runs)} for row in table.rows]
+    rows = [dict(_cells(row.values)) | {"runs": " ".join(row.runs)} for row in table.rows]
     keys = dict.fromkeys(key for row in rows for key in row if key != "runs")
     heads = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]  # None where others nest
     file = io.StringIO()
@@ -102,13 +103,10 @@ def _latex_row(cells: Iterable[str]) -> str:
     return "    " + " & ".join("{" + text + "}" if text.startswith("[") else text for text in texts) + r" \\"
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _flat(value, f"{name}.")
-        elif "interval" in key:
+def _cells(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in flat(values):
+        if "interval" in name.rpartition(".")[2]:
             low, high = value or (None, None)
             yield from ((f"{name}.low", low), (f"{name}.high", high))
-        else:
+        elif value != {}:
             yield name, json.dumps(value) if isinstance(value, list) else value
