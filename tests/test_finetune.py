@@ -110,7 +110,7 @@ def test_the_learned_coefficients_move_in_fine_tuning_the_poolers_too(actbench, 
     "arguments, expected",
     [
         (("--tasks", "colla"), "did you mean 'cola'?"),
-        (("--train-size", 40), "at most 30"),
+        (("--train-size", 46), "at most 45"),
         (("--seeds", "4-0"), "'4-0'"),
         (("--set", "learning_rate=1"), "unknown key"),
         (("--tune", "bitfti"), "--tune: tune: no mode 'bitfti' (did you mean 'bitfit'?)"),

@@ -114,7 +114,7 @@ def test_the_threshold_is_never_chosen_on_the_test_set(
 
     monkeypatch.setattr("actbench.evaluation.squad.choose_threshold", choose)
     finished = run(parent, made_up(tmp_path / "data", "2.0"), "squad_v2")
-    assert asked == [16, 16], "once an epoch, and only for the selection set"
+    assert asked == [15, 15], "once an epoch, and only for the selection set"
     assert finished.summary["null_threshold"] == finished.summary["best_epoch"]
 
 
@@ -164,8 +164,8 @@ def test_a_study_makes_the_same_runs(parent: Run, tmp_path: Path) -> None:
     planned = plans_of(parent, follow_up, Path("runs"))
     made = plan_finetuning(parent, [load_squad("squad_v2", folder)], [0, 1], SquadSettings(**FEW), Path("runs"))
     assert [plan.folder for plan in planned] == [plan.folder for plan in made]
-    with pytest.raises(BadInput, match="at most 30"):
-        plans_of(parent, follow_up.model_copy(update={"settings": SquadSettings(train_size=31)}), Path("runs"))
+    with pytest.raises(BadInput, match="at most 45"):
+        plans_of(parent, follow_up.model_copy(update={"settings": SquadSettings(train_size=46)}), Path("runs"))
 
 
 @pytest.mark.parametrize(("words", "longest", "expected"), [(20, 128, 36), (200, 128, 512), (200, 384, 306)])
@@ -177,7 +177,7 @@ def test_a_study_counts_the_tokens_of_all_windows(words: int, longest: int, expe
 def test_bad_input_is_named_and_nothing_is_made(parent: Run, tmp_path: Path) -> None:
     folder = made_up(tmp_path / "data")
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"train_size": "31"}, "at most 30"),
+        ({"train_size": "46"}, "at most 45"),
         ({"train_size": "few"}, "--train-size: 'few' is not a number of examples (a number, or all)"),
         ({"train_size": "0"}, "--train-size: train_size: "),
         ({"version": "2.1"}, "--version: no SQuAD 2.1 (did you mean '2.0'?)"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from actbench.data.glue import TASKS, load_glue
-from actbench.data.tasks import Example, digest, sample
+from actbench.data.tasks import Example, digest, sample, shuffled
 from actbench.errors import BadInput
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "glue"
@@ -234,22 +235,23 @@ def test_without_a_network_the_message_says_what_to_do(monkeypatch: pytest.Monke
         assert part in message
 
 
-EXAMPLES = [Example(str(i), None, 0.0) for i in range(50)]
+EXAMPLES = [Example(str(i), None, 0.0) for i in range(500)]
 
 
-def test_a_sample_is_a_function_of_its_seed() -> None:
-    assert sample(EXAMPLES, 20, seed=3) == sample(EXAMPLES, 20, seed=3)
-    assert sample(EXAMPLES, 20, seed=3) != sample(EXAMPLES, 20, seed=4)
-    assert len(set(sample(EXAMPLES, 50, seed=3))) == 50
+def test_a_sample_is_the_one_that_rafts_code_draws() -> None:
+    """As run_glue.py of UKPLab/2022-RAFT: random.seed(seed), then random.sample of a range."""
+    random.seed(3)
+    drawn = random.sample(range(len(EXAMPLES)), 100)
+    assert sample(EXAMPLES, 100, seed=3) == [EXAMPLES[i] for i in drawn]
+    assert sample(EXAMPLES, 100, seed=3) != sample(EXAMPLES, 100, seed=4)
 
 
-def test_a_small_sample_begins_a_larger_one_of_the_same_seed() -> None:
-    assert sample(EXAMPLES, 40, seed=3)[:20] == sample(EXAMPLES, 20, seed=3)
+def test_examples_are_shuffled_as_datasets_shuffles_them() -> None:
+    """As run_glue.py does, with seed 96, before it cuts the training set."""
+    import datasets
 
-
-def test_a_sample_larger_than_the_task_is_refused() -> None:
-    with pytest.raises(BadInput, match="51 training examples were asked for and there are 50"):
-        sample(EXAMPLES, 51, seed=0)
+    expected = datasets.Dataset.from_dict({"number": range(len(EXAMPLES))}).shuffle(seed=96)
+    assert [int(example.text_a) for example in shuffled(EXAMPLES, 96)] == expected["number"]
 
 
 def test_reading_a_task_imports_no_framework() -> None:

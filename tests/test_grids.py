@@ -172,8 +172,18 @@ def test_the_report_tells_what_was_tried_and_what_won(uneven: Grid) -> None:
     assert [point["lr"] for point in gelu.values["by_pretraining_seed"]["0"]] == [1e-3, 1e-4]
     scores = finetuning_table(family)
     assert [row.values["score_percent"]["mean"] for row in scores.rows] == pytest.approx([60, 80])
-    assert "lr and activation_lr: chosen on the selection set." in scores.notes
+    assert "lr and activation_lr: chosen on the selection set, see the table of settings." in scores.notes
     assert grid_table(compare(uneven.runs, "gelu")).rows == ()
+
+
+def test_a_single_point_is_told_and_not_called_chosen(grid: Grid) -> None:
+    """As where biases alone learn at a rate of their own."""
+    grid.tune("gelu", 0.5, 0.6, lr=5e-4)
+    grid.tune("raf", 0.5, 0.7, lr=5e-3)
+    family = compare(grid.runs, "gelu", ("lr",))
+    assert [row.cells[3:5] for row in grid_table(family).rows] == [("1", "lr=0.0005 (1)"), ("1", "lr=0.005 (1)")]
+    notes = " ".join(finetuning_table(family).notes)
+    assert "lr: as given for each activation and mode" in notes and "chosen" not in notes
 
 
 def test_a_baseline_that_was_given_fewer_points_is_named(uneven: Grid) -> None:

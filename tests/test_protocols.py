@@ -43,11 +43,19 @@ def test_the_official_protocol_learns_from_all_and_chooses_by_the_first_developm
     task = data(40, dev_matched=9, dev_mismatched=8)
     learnt, chosen = examples_of(task, protocol="official")
     assert learnt == task.train and chosen == task.evaluation["dev_matched"]
-    few, chosen = examples_of(task, protocol="official", train_size=10)
-    assert few == examples_of(task, train_size=10)[0], "the same as RAFT's protocol learns from"
+    few, chosen = examples_of(task, protocol="official", train_size=35)
+    assert len(set(few)) == 35 and set(few) < set(task.train)
     assert chosen == task.evaluation["dev_matched"]
-    raft = examples_of(task)
-    assert [len(part) for part in raft] == [30, 10] and not set(raft[1]) & set(task.evaluation["dev_matched"])
+
+
+def test_rafts_protocol_cuts_the_training_set_and_draws_from_either_part() -> None:
+    task = data(41, dev_matched=9)
+    learnt, chosen = examples_of(task)
+    assert (len(learnt), len(chosen)) == (30, 11) and {*learnt, *chosen} == set(task.train)
+    few, fewer = examples_of(task, train_size=20)
+    assert (len(set(few)), len(set(fewer))) == (20, 11), "all of the second part, which has no 20"
+    assert set(few) < set(learnt) and set(fewer) == set(chosen)
+    assert set(examples_of(task, train_size=5)[1]) < set(chosen)
 
 
 def test_the_official_protocol_needs_no_examples_to_choose_with() -> None:
@@ -55,8 +63,9 @@ def test_the_official_protocol_needs_no_examples_to_choose_with() -> None:
     check_size(task, FinetuneSettings(protocol="official", train_size=12))
     with pytest.raises(BadInput, match=r"12 training examples: too few for 13 to learn from .*at most 12"):
         check_size(task, FinetuneSettings(protocol="official", train_size=13))
-    with pytest.raises(BadInput, match="at most 6"):
-        check_size(task, FinetuneSettings(train_size=12))
+    check_size(task, FinetuneSettings(train_size=9))
+    with pytest.raises(BadInput, match=r"too few for 10 to learn from with a quarter left.*at most 9"):
+        check_size(task, FinetuneSettings(train_size=10))
 
 
 def test_new_keys_leave_old_identities_alone(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from actbench.analysis.grids import Choice, choose
 from actbench.analysis.labels import LONG, label, labels
 from actbench.config import FinetuneSettings, SquadSettings
-from actbench.config.grid import ACTIVATION_LR
+from actbench.config.finetuning import OF_COEFFICIENTS
 from actbench.config.placement import named_in, short_name
 from actbench.config.resolve import read_recorded
 from actbench.config.schema import WHERE_DATA_IS
@@ -27,7 +27,8 @@ from actbench.store.index import flat
 Place = tuple[str, str | None, str | None, bool]  # a cohort's name, task and text, and whether it is zero-shot
 
 TUNE = "tune"  # the setting that labels name
-OWN_SETTINGS = (ACTIVATION_LR, "compile", "keep_weights", TUNE)  # of fine-tuning, that a cohort's runs need not share
+# Of fine-tuning, what a cohort's runs need not share.
+OWN_SETTINGS = (*OF_COEFFICIENTS, "compile", "keep_weights", TUNE)
 ALL = "all"
 MOST_KEYS = 3  # of a recipe, that a name says
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from actbench.config.grid import ACTIVATION_LR
+from actbench.config.finetuning import OF_COEFFICIENTS
 from actbench.config.tuning import FULL, moves
 from actbench.store import Run
 
@@ -22,7 +22,7 @@ from actbench.store import Run
 class Point:
     """One combination of settings, by axis, the mean score on the selection set, and its runs, newest last.
 
-    Axes that make no difference are left out: the rate of coefficients where none learn.
+    Axes that make no difference are left out: those of coefficients where none learn.
     """
 
     values: dict[str, float | None]
@@ -90,7 +90,7 @@ def coefficients_learn(run: Run) -> bool:
 
 def _values(run: Run, axes: Sequence[str]) -> dict[str, float | None]:
     settings, learn = run.info["finetune"], coefficients_learn(run)
-    return {axis: settings.get(axis) for axis in axes if learn or axis != ACTIVATION_LR}
+    return {axis: settings.get(axis) for axis in axes if learn or axis not in OF_COEFFICIENTS}
 
 
 def _selection(runs: Sequence[Run]) -> float:

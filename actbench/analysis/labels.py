@@ -8,7 +8,7 @@ from typing import Any
 
 from actbench.analysis.grids import coefficients_learn
 from actbench.config.activation import ActivationOptimizer, ActivationSpec, Selector
-from actbench.config.grid import ACTIVATION_LR
+from actbench.config.finetuning import OF_COEFFICIENTS
 from actbench.config.placement import POOLER, POOLER_DEFAULT, placement, short_name, spelled
 from actbench.config.resolve import read_recorded_model
 from actbench.config.schema import BertSection, GptSection
@@ -85,9 +85,10 @@ def _learning(run: Run, chosen: Collection[str]) -> list[str]:
         selector = Selector(**{key: override[key] for key in Selector.model_fields if key in override})
         where = selector.slot or f"layers {selector.layers}"
         unusual += [f"{where} {words}" for words in _said(override)]
-    rate = run.info.get("finetune", {}).get(ACTIVATION_LR)
-    said = rate is not None and ACTIVATION_LR not in chosen and coefficients_learn(run)
-    return [*unusual, f"{ACTIVATION_LR}={rate:g}"] if said else unusual
+    if not coefficients_learn(run):
+        return unusual
+    given = {key: run.info.get("finetune", {}).get(key) for key in OF_COEFFICIENTS if key not in chosen}
+    return [*unusual, *(f"{key}={value:g}" for key, value in given.items() if value is not None)]
 
 
 def _unusual(given: Mapping[str, Any]) -> list[str]:

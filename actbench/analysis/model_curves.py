@@ -10,7 +10,7 @@ from actbench.analysis.coefficient_curves import coefficient_curves
 from actbench.analysis.cohorts import seed_key
 from actbench.analysis.curves import SlotCurve, slot_curves
 from actbench.analysis.labels import labels
-from actbench.config.grid import ACTIVATION_LR
+from actbench.config.finetuning import OF_COEFFICIENTS
 from actbench.config.placement import LAYER, short_name, spelled
 from actbench.errors import BadInput, Problem, nearest
 from actbench.store import Run
@@ -36,7 +36,7 @@ class ModelCurves:
 
 
 def curves_of_runs(runs: Sequence[Run]) -> list[ModelCurves]:
-    """The runs' curves. Runs fine-tuned with one activation on several tasks are told apart by task, whatever its rate.
+    """The runs' curves. Runs fine-tuned with one activation on several tasks are told apart by task, however it learns.
 
     Raises BadInput without runs, and for a run that recorded no activations.
     """
@@ -44,7 +44,7 @@ def curves_of_runs(runs: Sequence[Run]) -> list[ModelCurves]:
         raise BadInput("no runs to draw activations of")
     found = labels(runs)
     tasks = [_task(run) for run in runs]
-    by_task = len(set(labels(runs, [ACTIVATION_LR]))) == 1 and len(set(tasks)) > 1 and all(tasks)
+    by_task = len(set(labels(runs, OF_COEFFICIENTS))) == 1 and len(set(tasks)) > 1 and all(tasks)
     seeds_differ = len({seed_key(run) for run in runs}) > 1
     names = [
         _name("" if by_task else label, task, _seeds(run) if seeds_differ or not by_task else "")

@@ -22,11 +22,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import TypeVar
 
 import numpy as np
 from scipy import stats
 
 from actbench.analysis.effect import Effect, effect_size, no_spread
+
+Seed = TypeVar("Seed", int, tuple[int, int])
 
 ENOUGH_PAIRS = 6  # the fewest of which a permutation test can show anything at 5 %: 2 / 2**6 = 0.031
 CONFIDENCE = 0.95
@@ -91,8 +94,8 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(fmean(numbers), sd, len(numbers))
 
 
-def paired_difference(treatment: Mapping[int, float], baseline: Mapping[int, float]) -> Difference:
-    """The difference of two activations whose runs are paired by seed: {seed: value} each.
+def paired_difference(treatment: Mapping[Seed, float], baseline: Mapping[Seed, float]) -> Difference:
+    """The difference of two activations whose runs are paired by seed, or by both of theirs: {seed: value} each.
 
     Seeds that only one side has are dropped and counted.
     """

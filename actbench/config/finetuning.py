@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from actbench.config.section import Fraction, NonNegativeFloat, Positive, PositiveFloat, Section
 from actbench.config.tuning import FULL, TuneMode
 
+OF_COEFFICIENTS = ("activation_lr", "activation_weight_decay")  # settings that matter where coefficients learn
+
 
 class FinetuneSettings(Section):
     """How a pre-trained BERT is fine-tuned on one task. Epochs, batch, rates and patience are RAFT's in low data.
@@ -27,6 +29,7 @@ class FinetuneSettings(Section):
     lr: PositiveFloat = 5e-5
     activation_lr: PositiveFloat | None = None  # None: lr times the activation's own multiplier, mostly 1
     weight_decay: NonNegativeFloat = 0.1
+    activation_weight_decay: NonNegativeFloat | None = None  # None: the activation's own, mostly 0
     warmup_fraction: Fraction = 0.0
     patience: Positive | None = 10  # epochs without a better score on the selection set; None: never stop early
     precision: Literal["auto", "fp32", "bf16"] = "auto"

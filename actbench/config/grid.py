@@ -7,13 +7,11 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from actbench.config.finetuning import FinetuneSettings
+from actbench.config.finetuning import OF_COEFFICIENTS, FinetuneSettings
 from actbench.config.section import Fraction, NonNegativeFloat, Positive, PositiveFloat, Section, Several
 
 S = TypeVar("S", bound=FinetuneSettings)
 V = TypeVar("V")
-
-ACTIVATION_LR = "activation_lr"
 
 
 def _some(values: tuple[V, ...]) -> tuple[V, ...]:
@@ -34,6 +32,7 @@ class FinetuneGrid(Section):
     lr: Values[PositiveFloat] = None
     activation_lr: Values[PositiveFloat] = None
     weight_decay: Values[NonNegativeFloat] = None
+    activation_weight_decay: Values[NonNegativeFloat] = None
     warmup_fraction: Values[Fraction] = None
     patience: Values[Positive] = None
 
@@ -45,9 +44,9 @@ class FinetuneGrid(Section):
     def points(self, settings: S, *, coefficients_learn: bool) -> list[S]:
         """The settings with every combination of the values in the place of their own, each once.
 
-        Where no coefficients learn, their rate makes no difference and is left as it is.
+        Where no coefficients learn, their settings make no difference and are left as they are.
         """
-        axes = [name for name in self.axes if coefficients_learn or name != ACTIVATION_LR]
+        axes = [name for name in self.axes if coefficients_learn or name not in OF_COEFFICIENTS]
         combinations = itertools.product(*(getattr(self, name) for name in axes))
         made = (settings.model_copy(update=dict(zip(axes, values, strict=True))) for values in combinations)
         return list(dict.fromkeys(made))

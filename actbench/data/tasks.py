@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from actbench.data.keys import keyed_generator
-from actbench.errors import BadInput, Problem
+import numpy as np
 
 MEAN = "mean"  # the headline of a task with two metrics, as on the GLUE leaderboard
 
@@ -94,18 +94,14 @@ def digest(examples: Sequence[Example]) -> str:
 
 
 def sample(examples: Sequence[T], n: int, seed: int) -> list[T]:
-    """`n` examples drawn without regard to their class, as in RAFT's low-data runs (Fang et al. 2023).
+    """`n` examples drawn without regard to their class, the same ones that RAFT's code draws (UKPLab/2022-RAFT).
 
     The draw depends on `seed` and the number of examples alone, so runs that differ in their model or
-    activation see the same ones. A smaller draw is the beginning of a larger one: `sample(x, 200, s)[100:]`
-    are 100 examples to develop on, none of them among the 100 of `sample(x, 100, s)`.
-    Raises BadInput when there are fewer than `n`.
+    activation see the same ones. Raises ValueError when there are fewer than `n`.
     """
-    if n > len(examples):
-        raise BadInput(
-            Problem(
-                f"{n} training examples were asked for and there are {len(examples)}",
-                hint="ask for fewer, or leave the size out for all of them",
-            )
-        )
-    return [examples[i] for i in keyed_generator("sample", seed).permutation(len(examples))[:n]]
+    return random.Random(seed).sample(examples, n)
+
+
+def shuffled(examples: Sequence[T], seed: int) -> list[T]:
+    """All examples in the order of `datasets.Dataset.shuffle(seed)`, by which RAFT's code splits."""
+    return [examples[i] for i in np.random.default_rng(seed).permutation(len(examples))]

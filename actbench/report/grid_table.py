@@ -25,7 +25,7 @@ def grid_table(family: Family) -> Table:
     title = "Fine-tuning: settings chosen on the selection set"
     notes = (
         f"Chosen: {', '.join(family.chosen)}. For each pre-trained model and task the point with the best mean score "
-        "over seeds on the selection set, a part of the training set.",
+        "over seeds on the selection set, a part of the training set. A single point was given, not chosen.",
         "Test scores had no say in it; all other tables of results have those of the chosen points alone.",
     )
     return Table(title, heads, rows, notes, "grid")
@@ -42,7 +42,7 @@ def _row(comparison: Comparison) -> Row:
         task_name(comparison),
         variant.label,
         str(most) if fewest == most else f"{fewest} to {most}",
-        numbers.NOTHING if most == 1 else ", ".join(_counted(choice.chosen.words for choice in choices)),
+        ", ".join(_counted(choice.chosen.words for choice in choices)) or numbers.NOTHING,
         numbers.NOTHING if selection is None else f"{selection:.{SCORE_DIGITS}f}",
     )
     values = {

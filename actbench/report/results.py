@@ -14,11 +14,11 @@ from actbench.report.difference_tables import (
     zero_shot_differences,
 )
 from actbench.report.grid_table import grid_table
+from actbench.report.one_pretraining_table import one_pretraining_table
 from actbench.report.table import Table
 from actbench.report.tables import evaluation_table, finetuning_table, pretraining_table, validation_sets_table
 from actbench.report.task_tables import tasks_table, zero_shot_tasks_table
 from actbench.report.transfer_table import transfer_table
-from actbench.report.within_table import within_table
 from actbench.report.zero_shot_table import zero_shot_table
 
 MAKERS: tuple[Callable[[Family], Table], ...] = (
@@ -27,7 +27,7 @@ MAKERS: tuple[Callable[[Family], Table], ...] = (
     validation_sets_table,
     finetuning_table,
     finetuning_differences,
-    within_table,
+    one_pretraining_table,
     grid_table,
     tasks_table,
     transfer_table,

@@ -52,8 +52,7 @@ def finetuning_table(family: Family) -> Table:
     )
     title = "Fine-tuning: headline score in percent, mean ± sd over pre-training seeds; higher is better"
     rows = tuple(_finetuning_row(comparison) for comparison in family.finetuning)
-    grid = [f"{numbers.join(family.chosen)}: chosen on the selection set."] if family.chosen else []
-    said = (*grid, *_trained(family.finetuning), *table_notes(family, "finetune", family.finetuning))
+    said = (*_chosen(family), *_trained(family.finetuning), *table_notes(family, "finetune", family.finetuning))
     return Table(title, heads, rows, said, "finetuning")
 
 
@@ -167,6 +166,14 @@ def other_scores(runs: Sequence[Run], headline: str) -> dict[str, float]:
                 if number or metric != headline:
                     found.setdefault(metric if len(sets) == 1 else f"{name} {metric}", []).append(100 * value)
     return {name: fmean(values) for name, values in found.items()}
+
+
+def _chosen(family: Family) -> Iterator[str]:
+    """Which settings may differ between activations, and why."""
+    if family.chosen:
+        searched = any(choice.points > 1 for one in family.finetuning for choice in one.variant.choices.values())
+        how = "chosen on the selection set" if searched else "as given for each activation and mode"
+        yield f"{numbers.join(family.chosen)}: {how}, see the table of settings."
 
 
 def _trained(found: Sequence[Comparison]) -> Iterator[str]:

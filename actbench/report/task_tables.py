@@ -37,7 +37,8 @@ def _table(family: Family, comparisons: Sequence[Comparison], title: str, file: 
         *columns(f"P(better than {name}) [95 %]", f"Δ mean over tasks to {name} [95 %]", numeric=True),
     )
     found = over_tasks(comparisons)
-    said = (*(_counted(comparisons, found) if comparisons is family.finetuning else ()), *_notes(comparisons, found))
+    counts = counted(comparisons, found) if comparisons is family.finetuning else []
+    said = (*(f"{one} Mean ± sd over pre-training seeds." for one in counts), *_notes(comparisons, found))
     return Table(title, heads, tuple(_row(one) for one in found), said, file)
 
 
@@ -78,14 +79,14 @@ def _values(estimate: Estimate | None) -> dict[str, Any] | None:
     return {"value": estimate.value, "interval_95": list(estimate.interval) if estimate.interval else None}
 
 
-def _counted(comparisons: Sequence[Comparison], found: list[OverTasks]) -> list[str]:
+def counted(comparisons: Sequence[Comparison], found: Sequence[OverTasks]) -> list[str]:
     """For every model: which tasks the numbers are over, and what each counts with."""
     said = []
     for model in dict.fromkeys(one.model for one in found):
         own = {str(c.cohort.task): c for c in comparisons if c.cohort.name == model}
         names = ", ".join(map(task_name, own.values()))
         sets = {task: list(c.variant.first.summary["scores"]) for task, c in own.items()}
-        said.append(f"{model}: over {names}. {how_counted(sets)} Mean ± sd over pre-training seeds.")
+        said.append(f"{model}: over {names}. {how_counted(sets)}")
     return said
 
 
@@ -96,10 +97,13 @@ def _notes(comparisons: Sequence[Comparison], found: list[OverTasks]) -> tuple[s
     ]
     if any(len(one.seeds) < ENOUGH_PAIRS for one in found):
         notes.append(f"Bootstrap intervals over fewer than {ENOUGH_PAIRS} seeds hold too little, and are not given.")
+    return (*notes, *left_out(comparisons, found))
+
+
+def left_out(comparisons: Sequence[Comparison], found: Sequence[OverTasks]) -> list[str]:
+    """Which variants of the models have no seed with all tasks."""
     models = {one.model for one in found}
     aggregated = {(one.model, one.label) for one in found}
-    left_out = {(c.cohort.name, c.variant.label) for c in comparisons if c.cohort.name in models} - aggregated
-    if left_out:
-        names = ", ".join(f"{model} {label}" for model, label in sorted(left_out))
-        notes.append(f"Left out, without a seed that was run on all tasks: {names}.")
-    return tuple(notes)
+    missing = {(c.cohort.name, c.variant.label) for c in comparisons if c.cohort.name in models} - aggregated
+    names = ", ".join(f"{model} {label}" for model, label in sorted(missing))
+    return [f"Left out, without a seed that was run on all tasks: {names}."] if missing else []

@@ -84,7 +84,7 @@ def together(plan: FinetunePlan) -> int:
 
 def _shape(plan: FinetunePlan) -> tuple[Any, ...]:
     """What runs that train side by side have in common: all but the seed and the rates."""
-    settings = plan.settings.model_dump(exclude={"lr", "activation_lr", "weight_decay"})
+    settings = plan.settings.model_dump(exclude={"lr", "activation_lr", "weight_decay", "activation_weight_decay"})
     return plan.parent.id, plan.data.task.name, tuple(settings.items())
 
 

@@ -13,14 +13,14 @@ from actbench.config.grid import FinetuneGrid
 from actbench.config.placement import in_short
 from actbench.config.schema import BertSection
 from actbench.config.tuning import WITHOUT_COEFFICIENTS, moves, random_biases
-from actbench.data.tasks import TaskData, sample
+from actbench.data.tasks import TaskData, sample, shuffled
 from actbench.errors import BadInput, Problem
 from actbench.evaluation.load import WEIGHTS, recipe_of
 from actbench.store import Run, identity_hash
 from actbench.training.tuning import tunable
 
-SPLIT_SEED = 96  # RAFT's code shuffles the training set with it before it cuts the selection set off
-SELECTION_SHARE = 0.25
+SPLIT_SEED, LEARNT_SHARE = 96, 0.75  # RAFT's code: the order in which a training set is cut, and where
+DRAWING = 2  # how examples are drawn and split, for identities; it was another way once
 FEWEST = 4  # of them one chooses the epoch
 CHOSEN_ON_REPORTED = "a grid would be chosen on the set that is reported on"
 
@@ -49,28 +49,30 @@ class FinetunePlan:
     @property
     def train_examples(self) -> int:
         """How many there are to learn from."""
-        everything = len(self.data.train)
-        if self.settings.protocol == "raft":
-            everything = round(everything * (1 - SELECTION_SHARE))
-        return self.settings.train_size or everything
+        return self.settings.train_size or most_learnt(self.data, self.settings)
 
     def train_and_selection(self) -> tuple[list[Any], list[Any]]:
         """The examples to learn from, and those that choose the epoch.
 
-        RAFT's protocol takes both from the official training set: with a train_size of N both are N examples drawn by
-        the seed; without, the training set shuffled by a fixed seed is cut 75 : 25. The official evaluation set is only
-        ever tested on. The official protocol learns from all of the training set, or from the same N of it, and chooses
-        by the evaluation set, the first where there are several.
+        RAFT's protocol takes both from the official training set, which is shuffled by a fixed seed and cut 75 : 25;
+        with a train_size of N, the run's seed draws N of either part, or all of the second where it has fewer. The
+        official evaluation set is only ever tested on. The official protocol learns from all of the training set, or
+        from N of it, and chooses by the evaluation set, the first where there are several.
         """
         N = self.settings.train_size
         if self.settings.protocol == "official":
             learnt = self.data.train if N is None else sample(self.data.train, N, self.seed)
             return list(learnt), list(next(iter(self.data.evaluation.values())))
-        if N is not None:
-            drawn = sample(self.data.train, 2 * N, self.seed)
-            return drawn[:N], drawn[N:]
-        shuffled = sample(self.data.train, len(self.data.train), SPLIT_SEED)
-        return shuffled[: self.train_examples], shuffled[self.train_examples :]
+        mixed, cut = shuffled(self.data.train, SPLIT_SEED), most_learnt(self.data, self.settings)
+        learnt, chosen = mixed[:cut], mixed[cut:]
+        if N is None:
+            return learnt, chosen
+        return sample(learnt, N, self.seed), sample(chosen, min(N, len(chosen)), self.seed)
+
+
+def most_learnt(data: TaskData[Any], settings: FinetuneSettings) -> int:
+    """How many examples of a task may be learnt from, by the settings' protocol."""
+    return len(data.train) if settings.protocol == "official" else int(LEARNT_SHARE * len(data.train))
 
 
 def plan_finetuning(
@@ -136,6 +138,7 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
         "parent": parent.manifest["files"]["model.safetensors"],
         "task": data.task.name,
         "data": _example_hashes(data),
+        "drawing": DRAWING,
         "settings": settings.model_dump(mode="json", exclude_defaults=True, exclude={"keep_weights"}),
         "seed": seed,
     }
@@ -155,23 +158,13 @@ def check_request(
 
 def check_size(data: TaskData, settings: FinetuneSettings) -> None:
     """Raises BadInput when a task has too few examples for the settings' train size, or to choose an epoch with."""
-    N, available = settings.train_size, len(data.train)
-    if settings.protocol == "official":
-        if N is not None and available < N:
-            too_few = f"{data.task.name} has {available} training examples: too few for {N} to learn from"
-            raise BadInput(Problem(too_few, hint=f"a train size of at most {available}"))
-        return
-    if available < FEWEST:
-        too_few = "too few to learn from and to choose the epoch with"
-        raise BadInput(Problem(f"{data.task.name} has {available} training examples: {too_few}"))
-    if N is not None and available < 2 * N:
-        raise BadInput(
-            Problem(
-                f"{data.task.name} has {available} training examples: too few for {N} to learn from and {N} to choose "
-                "the epoch with",
-                hint=f"a train size of at most {available // 2}",
-            )
-        )
+    N, most, available = settings.train_size, most_learnt(data, settings), len(data.train)
+    said = f"{data.task.name} has {available} training examples: too few"
+    if settings.protocol == "raft" and available < FEWEST:
+        raise BadInput(Problem(f"{said} to learn from and to choose the epoch with"))
+    if N is not None and most < N:
+        others = " with a quarter left to choose the epoch with" if settings.protocol == "raft" else ""
+        raise BadInput(Problem(f"{said} for {N} to learn from{others}", hint=f"a train size of at most {most}"))
 
 
 def check_mode(settings: FinetuneSettings, model: BertSection, *, spans: bool) -> None:

@@ -216,5 +216,5 @@ class Selection(pl.Callback):
 
 
 def _section(settings: FinetuneSettings) -> OptimizerSection:
-    own = ActivationOptimizer(lr=settings.activation_lr)
+    own = ActivationOptimizer(lr=settings.activation_lr, weight_decay=settings.activation_weight_decay)
     return OptimizerSection(lr=settings.lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, activation=own)
