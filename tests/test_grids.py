@@ -172,7 +172,10 @@ def test_the_report_tells_what_was_tried_and_what_won(uneven: Grid) -> None:
     assert [point["lr"] for point in gelu.values["by_pretraining_seed"]["0"]] == [1e-3, 1e-4]
     scores = finetuning_table(family)
     assert [row.values["score_percent"]["mean"] for row in scores.rows] == pytest.approx([60, 80])
-    assert "lr and activation_lr: chosen on the selection set, see the table of settings." in scores.notes
+    assert (
+        "lr and activation_lr: chosen on the selection set where several were tried, see the table of settings."
+        in scores.notes
+    )
     assert grid_table(compare(uneven.runs, "gelu")).rows == ()
 
 
@@ -184,6 +187,8 @@ def test_a_single_point_is_told_and_not_called_chosen(grid: Grid) -> None:
     assert [row.cells[3:5] for row in grid_table(family).rows] == [("1", "lr=0.0005 (1)"), ("1", "lr=0.005 (1)")]
     notes = " ".join(finetuning_table(family).notes)
     assert "lr: as given for each activation and mode" in notes and "chosen" not in notes
+    assert "chosen" not in grid_table(family).to_markdown().replace("Nothing was chosen among them.", "")
+    assert grid_table(compare(grid.runs, "gelu", ("activation_lr",))).rows[0].cells[4] == "\N{EN DASH}", "it has none"
 
 
 def test_a_baseline_that_was_given_fewer_points_is_named(uneven: Grid) -> None:

@@ -116,6 +116,14 @@ def test_ways_of_tuning_are_set_beside_each_other_where_the_study_says_so(tmp_pa
     assert cells_of(found, "cola (stand-in)", name)["pairs"] == "3", "to the baseline as well"
 
 
+def test_what_is_stated_of_the_pretraining_itself_has_no_fine_tuning_seeds(tmp_path: Path, runs: list[Run]) -> None:
+    parents = [fake_runs.pretrain(tmp_path, name, seed) for name in ("gelu", "raf", "relu") for seed in (0, 1)]
+    stated = Stated(activation="raf", against="relu")
+    found = table([*runs, *tuned(tmp_path, "relu", GELU), *parents], "gelu", stated)
+    raf = values_of(found, "raf", task="cola", against="relu")["difference"]["mean"]
+    assert raf == pytest.approx(5.5 / 3), "fine-tuned from one seed, though there are two"
+
+
 def test_transfers_are_compared_so_too(tmp_path: Path) -> None:
     runs = []
     for activation, scores in (("gelu", (0.5, 0.6)), ("raf", (0.6, 0.8))):

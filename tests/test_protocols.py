@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import fake_runs
 import pytest
+from datasets import Dataset
 from nli_files import mnli
 
 from actbench.analysis.cohorts import cohorts
@@ -22,7 +24,7 @@ from actbench.data.tasks import Example, TaskData
 from actbench.errors import BadInput
 from actbench.report.caveats import caveats
 from actbench.report.task_tables import tasks_table
-from actbench.store import Run
+from actbench.store import Run, identity_hash
 from actbench.training import plan, pretrain
 from actbench.training.finetune_plan import FinetunePlan, _identity, check_size
 
@@ -58,6 +60,34 @@ def test_rafts_protocol_cuts_the_training_set_and_draws_from_either_part() -> No
     assert set(examples_of(task, train_size=5)[1]) < set(chosen)
 
 
+def test_rafts_examples_are_those_of_its_released_code() -> None:
+    """The lines of run_glue.py (UKPLab/2022-RAFT): one seed shuffles the set, the run's draws from either part."""
+    task = data(400, dev_matched=9)
+    mixed = Dataset.from_dict({"number": range(400)}).shuffle(seed=96)
+    numbers = int(len(mixed) * 0.75)
+    parts = mixed.select(range(numbers)), mixed.select(range(numbers, len(mixed)))
+    expected = []
+    for part in parts:
+        random.seed(3)
+        expected.append(part.select(random.sample(range(len(part)), 50))["number"])
+    found = examples_of(task, train_size=50)
+    assert [[int(example.text_a.split()[1]) for example in part] for part in found] == [list(x) for x in expected]
+    everything = examples_of(task)
+    assert [[int(e.text_a.split()[1]) for e in part] for part in everything] == [list(part["number"]) for part in parts]
+
+
+def test_runs_that_drew_otherwise_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = fake_runs.pretrain(tmp_path)
+    assert parent.manifest is not None
+    parent.manifest["files"]["model.safetensors"] = "weights"
+    planned = FinetunePlan(parent, data(12, dev=3), FinetuneSettings(), 0, Path("y"))
+    now = identity_hash(_identity(parent, planned.data, planned.settings, 0)), planned.data_hash
+    monkeypatch.setattr("actbench.training.finetune_plan.DRAWING", "otherwise")
+    then = identity_hash(_identity(parent, planned.data, planned.settings, 0)), planned.data_hash
+    assert now[0] != then[0], "none is found finished"
+    assert now[1] != then[1], "and none compared"
+
+
 def test_the_official_protocol_needs_no_examples_to_choose_with() -> None:
     task = data(12, dev=3)
     check_size(task, FinetuneSettings(protocol="official", train_size=12))
@@ -68,7 +98,7 @@ def test_the_official_protocol_needs_no_examples_to_choose_with() -> None:
         check_size(task, FinetuneSettings(train_size=10))
 
 
-def test_new_keys_leave_old_identities_alone(tmp_path: Path) -> None:
+def test_a_new_setting_leaves_identities_alone(tmp_path: Path) -> None:
     parent = fake_runs.pretrain(tmp_path)
     assert parent.manifest is not None
     parent.manifest["files"]["model.safetensors"] = "weights"

@@ -14,6 +14,7 @@ from model_sections import LENGTH, VOCABULARY, act, bert_section
 from pydantic import ValidationError
 from toy_finetuning import CLASSES, data, quiet
 
+from actbench.analysis.cohorts import cohorts
 from actbench.analysis.curves import curves_over_training
 from actbench.cli.grid import read_grid
 from actbench.config import FinetuneSettings, SquadSettings, load_recipe
@@ -233,15 +234,15 @@ def test_every_number_but_the_size_of_the_training_set_can_be_an_axis() -> None:
         assert set(grid.model_fields) == numeric(settings) - {"train_size"}
 
 
-def test_the_rate_of_coefficients_makes_no_run_more_where_none_learn(parents: dict[str, Run], tmp_path: Path) -> None:
-    grid = FinetuneGrid(lr=(1e-4, 1e-3), activation_lr=(1e-4, 1e-3, 1e-2))
+def test_how_coefficients_learn_makes_no_run_more_where_none_do(parents: dict[str, Run], tmp_path: Path) -> None:
+    grid = FinetuneGrid(lr=(1e-4, 1e-3), activation_lr=(1e-3,), activation_weight_decay=(0.0, 0.1, 0.2))
     found = {
         (name, tune): len(plans(parents[name], tmp_path, tune, grid)) // SEEDS
         for name, tune in (("raf", "full"), ("raf", "bitfit"), ("gelu", "full"))
     }
     assert found == {("raf", "full"): 6, ("raf", "bitfit"): 2, ("gelu", "full"): 2}
     plain = {planned.folder for planned in plans(parents["gelu"], tmp_path)}
-    grid = FinetuneGrid(lr=(SETTINGS["lr"],), activation_lr=(1e-4,))
+    grid = FinetuneGrid(lr=(SETTINGS["lr"],), activation_lr=(1e-4,), activation_weight_decay=(0.1,))
     assert plain == {planned.folder for planned in plans(parents["gelu"], tmp_path, grid=grid)}
 
 
@@ -262,3 +263,13 @@ def test_the_points_of_a_grid_train_side_by_side(
     assert [(run.info["finetune"]["lr"], run.info["finetune"]["weight_decay"]) for run in runs] == [
         (1e-4, 0.0), (1e-4, 0.1), (5e-3, 0.0), (5e-3, 0.1),
     ]  # fmt: skip
+
+
+def test_coefficients_decay_as_told_each_run_of_a_stack_its_own(parents: dict[str, Run], tmp_path: Path) -> None:
+    grid = FinetuneGrid(activation_weight_decay=(0.0, 50.0))
+    runs = list(training.finetune(plans(parents["raf"], tmp_path, "activation", grid)[::SEEDS], quiet))
+    slots = [json.loads((run.folder / "activations.json").read_text())["slots"] for run in runs]
+    kept, decayed = (np.square(one[0]["final"]["numerator"]).sum() for one in slots)
+    assert decayed < 0.99 * kept
+    labels = [variant.label for variant in cohorts(runs)[0].variants]
+    assert [name.rpartition(", ")[2] for name in labels] == [f"activation_weight_decay={rate})" for rate in (0, 50)]

@@ -91,6 +91,11 @@ class Cohort:
         return self.task is None and self.text is None and self.variants[0].first.imported
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether its runs are fine-tunings, or test such."""
+        return "finetune" in self.variants[0].first.info
+
+    @property
     def is_transfer(self) -> bool:
         """Whether its runs test fine-tuned ones on another task's data; `task` then names both."""
         return is_transfer(self.variants[0].first)
@@ -112,8 +117,7 @@ class Cohort:
         return f"no finished run with {name} here to compare with ({nearest(name, labels)})"
 
     def _is_called(self, variant: Variant, name: str) -> bool:
-        untuned = "finetune" not in variant.first.info
-        asked = named_in(name) if untuned and f"{TUNE}=" in name else short_name(name)
+        asked = named_in(name) if not self.is_tuned and f"{TUNE}=" in name else short_name(name)
         return short_name(variant.first.activation) == asked
 
 

@@ -80,6 +80,11 @@ class Family:
         return self.finetuning + self.transfer + self.zero_shot
 
     @property
+    def searched(self) -> bool:
+        """Whether the selection set chose among several points of a grid anywhere."""
+        return any(choice.points > 1 for one in self.finetuning for choice in one.variant.choices.values())
+
+    @property
     def tested(self) -> int:
         """How many differences have a p-value."""
         return sum(c.difference is not None and c.difference.p_value is not None for c in self.all)

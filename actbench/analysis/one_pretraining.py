@@ -2,7 +2,7 @@
 
 RAFT (Fang et al. 2023) compares so: one pre-training each, and ten fine-tunings of it in low data. What comes out holds
 for these very weights and says nothing of another pre-training. So it is in no test (see analysis/paired.py), and is
-given only where no model that was fine-tuned has a second pre-training seed to ask.
+given only of models that were fine-tuned from one pre-training seed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ def one_pretraining(family: Family) -> tuple[list[Comparison], list[OverTasks]]:
 
     Values are over fine-tuning seeds, and differences paired by them.
     """
-    stated = (comparison for _, found in family.stated for comparison in found)
-    alone = list(_alone([*family.finetuning, *family.transfer, *stated]))
-    tuned = [comparison for comparison in alone if comparison.variant.first.kind == "finetune"]
-    to_baseline = [comparison for comparison in tuned if not comparison.against]
+    compared = [*family.finetuning, *family.transfer, *(one for _, found in family.stated for one in found)]
+    alone = list(_alone(one for one in compared if one.cohort.is_tuned))
+    to_baseline = [one for one in alone if not (one.cohort.is_transfer or one.against)]
     return [_anew(one, family.baseline) for one in alone], over_tasks(to_baseline, unit=dict)
 
 
@@ -33,8 +32,8 @@ def _alone(comparisons: Iterable[Comparison]) -> Iterable[Comparison]:
     for comparison in comparisons:
         by_model.setdefault(comparison.cohort.name, []).append(comparison)
     for own in by_model.values():
-        runs = [list(variant.runs) for comparison in own for variant in comparison.cohort.variants]
-        if len({seed for keys in runs for seed, _ in keys}) == 1 and any(len(keys) > 1 for keys in runs):
+        keys = [list(variant.runs) for comparison in own for variant in comparison.cohort.variants]
+        if len({seed for of_variant in keys for seed, _ in of_variant}) == 1 and max(map(len, keys)) > 1:
             yield from own
 
 

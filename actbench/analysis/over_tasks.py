@@ -26,7 +26,7 @@ ByTask = dict[str, Numbers]  # one number a task
 
 @dataclass(frozen=True)
 class OverTasks:
-    """One variant over a model's tasks, at the seeds that it (and the baseline) has on every task.
+    """One variant over a model's tasks, at the seeds that it (and the baseline) has on every task: see `over_tasks`.
 
     A task counts with one number (see `task_number`); `mean` is their plain mean over tasks, over seeds. `gains` are
     the numbers less the baseline's of the same seed, (S seeds, T tasks) in points. They and the comparisons are None of
@@ -50,7 +50,7 @@ class OverTasks:
 def over_tasks(comparisons: Sequence[Comparison], unit: Unit = mean_by_pretraining) -> list[OverTasks]:
     """Every variant of every model with two tasks or more. One without a seed that has all tasks is left out.
 
-    `unit` makes of the runs' numbers the independent ones: those of pre-training seeds.
+    `unit` makes of the runs' numbers the independent ones: by default means over fine-tunings of a pre-training seed.
     """
     found = []
     for model in dict.fromkeys(comparison.cohort.name for comparison in comparisons):

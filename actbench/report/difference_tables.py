@@ -134,8 +134,6 @@ def name_values(comparison: Comparison) -> dict[str, Any]:
 
 def _cells(difference: Difference, digits: int, resampled: bool) -> tuple[str, ...]:
     effect, least = difference.effect, difference.least_permutation_p
-    dropped = f"{difference.dropped} dropped" if difference.dropped else ""
-    remarks = ", ".join(remark for remark in (difference.caution, dropped) if remark)
     exact = numbers.p_value(difference.permutation_p)
     return (
         numbers.difference_and_interval(difference, digits),
@@ -144,7 +142,7 @@ def _cells(difference: Difference, digits: int, resampled: bool) -> tuple[str, .
         numbers.p_value(difference.p_value),
         numbers.p_value(difference.holm_p),
         exact if difference.permutation_p is None else f"{exact} ({numbers.p_value(least)})",
-        f"{difference.n} ({remarks})" if remarks else str(difference.n),
+        numbers.pairs(difference, difference.caution),
     )
 
 

@@ -18,16 +18,19 @@ def grid_table(family: Family) -> Table:
     heads = (
         *columns("model", "task", "activation"),
         *columns("points", numeric=True),
-        *columns("chosen (models)"),
+        *columns("settings (models)"),
         *columns("selection score", numeric=True),
     )
     rows = tuple(_row(comparison) for comparison in family.finetuning if comparison.variant.choices)
-    title = "Fine-tuning: settings chosen on the selection set"
-    notes = (
-        f"Chosen: {', '.join(family.chosen)}. For each pre-trained model and task the point with the best mean score "
-        "over seeds on the selection set, a part of the training set. A single point was given, not chosen.",
-        "Test scores had no say in it; all other tables of results have those of the chosen points alone.",
-    )
+    title = "Fine-tuning: settings given to each activation and mode"
+    notes: tuple[str, ...] = ("Nothing was chosen among them.",)
+    if family.searched:
+        title = "Fine-tuning: settings chosen on the selection set"
+        notes = (
+            f"Chosen: {', '.join(family.chosen)}. For each pre-trained model and task the point with the best mean "
+            "score over seeds on the selection set, a part of the training set. A single point was given, not chosen.",
+            "Test scores had no say in it; all other tables of results have those of the chosen points alone.",
+        )
     return Table(title, heads, rows, notes, "grid")
 
 
@@ -42,7 +45,7 @@ def _row(comparison: Comparison) -> Row:
         task_name(comparison),
         variant.label,
         str(most) if fewest == most else f"{fewest} to {most}",
-        ", ".join(_counted(choice.chosen.words for choice in choices)) or numbers.NOTHING,
+        ", ".join(_counted(words for choice in choices if (words := choice.chosen.words))) or numbers.NOTHING,
         numbers.NOTHING if selection is None else f"{selection:.{SCORE_DIGITS}f}",
     )
     values = {

@@ -56,6 +56,13 @@ def signed_with_interval(value: float, ends: tuple[float, float] | None, digits:
     return text if ends is None else f"{text} {interval(ends, digits)}"
 
 
+def pairs(difference: Difference, caution: str) -> str:
+    """6, or 3 (too few seeds, 1 dropped)."""
+    dropped = f"{difference.dropped} dropped" if difference.dropped else ""
+    remarks = ", ".join(remark for remark in (caution, dropped) if remark)
+    return f"{difference.n} ({remarks})" if remarks else str(difference.n)
+
+
 def interval(ends: tuple[float, float] | None, digits: int) -> str:
     """[−0.031, −0.011]."""
     if ends is None:

@@ -14,7 +14,7 @@ from actbench.report.tables import SCORE_DIGITS, task_name
 from actbench.report.task_tables import counted, left_out
 
 ABOUT = (
-    "Of these pre-trained models alone: another pre-training may reverse a difference, so none is tested on this page. "
+    "Of these pre-trained models alone: another pre-training may reverse a difference, so none of them is tested. "
     "Intervals are of the mean over fine-tuning seeds, paired t, and not corrected: of twenty, one misses by chance."
 )
 
@@ -31,7 +31,7 @@ def one_pretraining_table(family: Family) -> Table:
     baselines = {one.model: one.label for one in together if one.mean_difference is None}
     rows = [_row(one, family.baseline) for one in compared]
     rows += [_mean_row(one, baselines.get(one.model, "")) for one in together]
-    tuned = [one for one in compared if one.variant.first.kind == "finetune"]
+    tuned = [one for one in compared if not one.cohort.is_transfer]
     notes = (ABOUT, *counted(tuned, together), *left_out(tuned, together))
     return Table(title, heads, tuple(rows), notes, "one-pretraining")
 
@@ -72,10 +72,7 @@ def _made(
 def _cells(difference: Difference | None) -> tuple[str, str]:
     if difference is None:
         return numbers.NOTHING, numbers.NOTHING
-    without = "" if difference.interval else difference.caution
-    dropped = f"{difference.dropped} dropped" if difference.dropped else ""
-    remarks = ", ".join(remark for remark in (without, dropped) if remark)
-    pairs = f"{difference.n} ({remarks})" if remarks else str(difference.n)
+    pairs = numbers.pairs(difference, "" if difference.interval else difference.caution)
     return numbers.difference_and_interval(difference, SCORE_DIGITS), pairs
 
 

@@ -171,8 +171,8 @@ def other_scores(runs: Sequence[Run], headline: str) -> dict[str, float]:
 def _chosen(family: Family) -> Iterator[str]:
     """Which settings may differ between activations, and why."""
     if family.chosen:
-        searched = any(choice.points > 1 for one in family.finetuning for choice in one.variant.choices.values())
-        how = "chosen on the selection set" if searched else "as given for each activation and mode"
+        chosen = "chosen on the selection set where several were tried"
+        how = chosen if family.searched else "as given for each activation and mode"
         yield f"{numbers.join(family.chosen)}: {how}, see the table of settings."
 
 

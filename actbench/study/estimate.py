@@ -25,6 +25,7 @@ from actbench.study.follow_ups import (
 from actbench.study.graph import Graph, Node
 from actbench.study.speed import COMPILED, COMPILED_BEFORE_S, COMPILING_S, UNCOMPILED, Speeds
 from actbench.study.status import Progress, State, status
+from actbench.training.finetune_plan import most_learnt
 from actbench.training.known_model import ImportPlan
 from actbench.training.plan import Plan
 
@@ -226,9 +227,11 @@ def _finetuning_seconds(
 def _finetuning_tokens(plan: Plan | ImportPlan, data: TaskData, settings: FinetuneSettings) -> float:
     """How many tokens a run learns from, with those it only reads counted by the time they take."""
     tested = sum(map(len, data.evaluation.values()))
-    learnt, selected = (settings.train_size or share * len(data.train) for share in (0.75, 0.25))
+    most = most_learnt(data, settings)
+    left = len(data.train) - most
+    learnt, selected = settings.train_size or most, min(settings.train_size or left, left)
     if settings.protocol == "official":
-        learnt, selected = settings.train_size or len(data.train), len(next(iter(data.evaluation.values())))
+        selected = len(next(iter(data.evaluation.values())))
     read = settings.epochs * (learnt + FORWARD * selected) + FORWARD * tested
     return _mean_tokens(data.train, settings, plan) * read
 

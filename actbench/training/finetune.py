@@ -83,7 +83,7 @@ def together(plan: FinetunePlan) -> int:
 
 
 def _shape(plan: FinetunePlan) -> tuple[Any, ...]:
-    """What runs that train side by side have in common: all but the seed and the rates."""
+    """What runs that train side by side have in common: all but the seed, rates and decay."""
     settings = plan.settings.model_dump(exclude={"lr", "activation_lr", "weight_decay", "activation_weight_decay"})
     return plan.parent.id, plan.data.task.name, tuple(settings.items())
 
@@ -183,7 +183,7 @@ def _finish(members: list[Member], hardware: Hardware, began: float) -> None:
                 "selection": member.best_score,
                 "epochs": member.epochs,
                 "best_epoch": member.best_epoch,
-                "train_examples": len(member.plan.train_and_selection()[0]),
+                "train_examples": member.plan.train_examples,
                 "trained_parameters": member.trained.total,
                 "trained_parameters_without_head": member.trained.without_head,
                 "seconds": round((time.perf_counter() - began) / len(members), 3),

@@ -20,7 +20,7 @@ from actbench.store import Run, identity_hash
 from actbench.training.tuning import tunable
 
 SPLIT_SEED, LEARNT_SHARE = 96, 0.75  # RAFT's code: the order in which a training set is cut, and where
-DRAWING = 2  # how examples are drawn and split, for identities; it was another way once
+DRAWING = "2022-RAFT"  # whose way to split and draw it is: runs that drew 2 N from one order are others
 FEWEST = 4  # of them one chooses the epoch
 CHOSEN_ON_REPORTED = "a grid would be chosen on the set that is reported on"
 
@@ -39,7 +39,7 @@ class FinetunePlan:
     def data_hash(self) -> str:
         """Stands for all text the run learned from or is tested on: its parent's and the task's."""
         parent = self.parent.info["data"]["hash"]
-        return identity_hash({"parent": parent, "examples": _example_hashes(self.data)})
+        return identity_hash({"parent": parent, "examples": _seen(self.data)})
 
     @property
     def run(self) -> Run:
@@ -137,8 +137,7 @@ def _identity(parent: Run, data: TaskData, settings: FinetuneSettings, seed: int
         "kind": "finetune",
         "parent": parent.manifest["files"]["model.safetensors"],
         "task": data.task.name,
-        "data": _example_hashes(data),
-        "drawing": DRAWING,
+        "data": _seen(data),
         "settings": settings.model_dump(mode="json", exclude_defaults=True, exclude={"keep_weights"}),
         "seed": seed,
     }
@@ -189,5 +188,7 @@ def has_coefficients_for(mode: str, model: BertSection, *, spans: bool) -> bool:
     return mode not in WITHOUT_COEFFICIENTS or tunable(model, pools=not spans)["activation"] > 0
 
 
-def _example_hashes(data: TaskData) -> dict[str, str]:
-    return {split: facts["examples_sha256"] for split, facts in data.facts["splits"].items()}
+def _seen(data: TaskData[Any]) -> dict[str, str]:
+    """Stands for the examples that runs see: all that a task has, and how those of a run are drawn."""
+    splits = {split: str(facts["examples_sha256"]) for split, facts in data.facts["splits"].items()}
+    return {"drawing": DRAWING, **splits}

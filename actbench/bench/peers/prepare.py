@@ -115,7 +115,7 @@ class Workshop:
     def _finetuning(self, pair: Pair, steps: int) -> tuple[Order, float]:
         assert self.glue is not None
         size = self.sizes.examples
-        # actbench's protocol takes as many examples again to choose the epoch with.
+        # actbench's protocol takes others to choose the epoch with: half of all leaves it enough.
         available = len(load_glue(pair.subject, self.glue).train) // 2 // size * size
         train_size = max(size, min(steps * size, available))
         hardware = machine.hardware()
