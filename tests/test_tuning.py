@@ -235,12 +235,12 @@ def test_every_number_but_the_size_of_the_training_set_can_be_an_axis() -> None:
 
 
 def test_how_coefficients_learn_makes_no_run_more_where_none_do(parents: dict[str, Run], tmp_path: Path) -> None:
-    grid = FinetuneGrid(lr=(1e-4, 1e-3), activation_lr=(1e-3,), activation_weight_decay=(0.0, 0.1, 0.2))
+    grid = FinetuneGrid(lr=(1e-4, 1e-3), activation_lr=(1e-4, 1e-3, 1e-2), activation_weight_decay=(0.0, 0.1))
     found = {
         (name, tune): len(plans(parents[name], tmp_path, tune, grid)) // SEEDS
         for name, tune in (("raf", "full"), ("raf", "bitfit"), ("gelu", "full"))
     }
-    assert found == {("raf", "full"): 6, ("raf", "bitfit"): 2, ("gelu", "full"): 2}
+    assert found == {("raf", "full"): 12, ("raf", "bitfit"): 2, ("gelu", "full"): 2}
     plain = {planned.folder for planned in plans(parents["gelu"], tmp_path)}
     grid = FinetuneGrid(lr=(SETTINGS["lr"],), activation_lr=(1e-4,), activation_weight_decay=(0.1,))
     assert plain == {planned.folder for planned in plans(parents["gelu"], tmp_path, grid=grid)}

@@ -7,7 +7,7 @@ given only of models that were fine-tuned from one pre-training seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from actbench.analysis.comparisons import Comparison, Family, scores
@@ -26,7 +26,7 @@ def one_pretraining(family: Family) -> tuple[list[Comparison], list[OverTasks]]:
     return [_anew(one, family.baseline) for one in alone], over_tasks(to_baseline, unit=dict)
 
 
-def _alone(comparisons: Iterable[Comparison]) -> Iterable[Comparison]:
+def _alone(comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
     """Those of models with one pre-training seed, and two runs of it on some task."""
     by_model: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
