@@ -172,11 +172,33 @@ def test_a_call_points_a_study_at_other_text_and_data(study_file, tiny_recipe, t
     assert load_study(path).jobs[0].follow_ups[0].data is None
 
 
+def test_a_call_changes_settings_of_the_follow_ups_called_so(study_file, tiny_recipe):
+    tiny_recipe("bert")
+    shared = {"train_size": 100, "epochs": 2}
+    grid = {"lr": [1e-4, 1e-3], "weight_decay": [0, 0.1]}
+    follow_ups = [
+        {"finetune": "glue", "seeds": [0], "settings": shared, "grid": grid},
+        {"finetune": "squad", "seeds": [0], "settings": shared},
+    ]
+    experiment = {"recipe": "bert.yaml", "axes": {"seed": [0]}, "follow_ups": follow_ups}
+    path = study_file(experiments=[experiment])
+    own, other = load_study(path, Changes(("glue.train_size=300", "glue.lr=3e-4"))).jobs[0].follow_ups
+    assert (own.settings.train_size, own.settings.epochs, own.settings.lr) == (300, 2, 3e-4)
+    assert own.grid.axes == ("weight_decay",), "one value was given in the place of a grid's"
+    assert other == load_study(path).jobs[0].follow_ups[1]
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (Changes(("budget.step=3",)), "--set budget.step=3: budget.step: unknown key"),
         (Changes(("budget",)), "expected key=value"),
+        (
+            Changes(("glue.train_sise=3",)),
+            "--set glue.train_sise=3: experiments.0.follow_ups.0.settings.train_sise: unk",
+        ),
+        (Changes(("glue=3",)), "--set glue=3: 'glue' is a follow-up (a setting of it is meant"),
+        (Changes(("glu.epochs=3",)), "--set glu.epochs=3: glu: unknown key"),
         (Changes(data={"glu": "."}), "no follow-up is called 'glu' (did you mean 'glue'?)"),
         (Changes(data={"glue": "nowhere"}), "--data glue=nowhere: experiments.0.follow_ups.0.data: no such folder"),
         (Changes(data={"probes": "."}), "data is for glue"),

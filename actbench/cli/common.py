@@ -36,7 +36,9 @@ SetOption = Annotated[
 StudyArgument = Annotated[Path, typer.Argument(help="A study file, as in recipes/studies/reproduce.yaml.")]
 StudySetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of every base recipe; the study's axes stand above."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of every base recipe, or of follow-ups, glue.lr=1e-3."
+    ),
 ]
 StudyDataOption = Annotated[
     list[str] | None,
@@ -78,7 +80,7 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, ensure_ascii=False))
 
 
-def study_changes(recipe: list[str] | None, data: list[str] | None) -> Changes:
+def study_changes(keys: list[str] | None, data: list[str] | None) -> Changes:
     """What --set and --data say of a study. Raises BadInput for what is not NAME=DIR."""
     from actbench.errors import BadInput, Problem
     from actbench.study import Changes
@@ -87,7 +89,7 @@ def study_changes(recipe: list[str] | None, data: list[str] | None) -> Changes:
     problems = [Problem("expected NAME=DIR", f"--data {''.join(pair)}") for pair in pairs if not all(pair)]
     if problems:
         raise BadInput(problems)
-    return Changes(tuple(recipe or ()), {name: folder for name, _, folder in pairs})
+    return Changes(tuple(keys or ()), {name: folder for name, _, folder in pairs})
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -33,7 +33,7 @@ def run(
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
-    recipe: StudySetOption = None,
+    keys: StudySetOption = None,
     data: StudyDataOption = None,
 ) -> None:
     """Train all runs of a study, do their follow-ups, and write the report. What is finished is not done again.
@@ -45,7 +45,7 @@ def run(
     from actbench.study import load_study, plan_graph, run_study
     from actbench.study.launchers import open_launcher
 
-    loaded, options = load_study(file, study_changes(recipe, data)), _options(launcher_set or [], jobs)
+    loaded, options = load_study(file, study_changes(keys, data)), _options(launcher_set or [], jobs)
     opened = open_launcher(launcher, runs, runs / loaded.study.name, options)
     outcome = run_study(plan_graph(loaded, runs, say), opened, say, retry=retry)
     if as_json:
@@ -63,7 +63,7 @@ def report(
     file: StudyArgument,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
-    recipe: StudySetOption = None,
+    keys: StudySetOption = None,
     data: StudyDataOption = None,
 ) -> None:
     """Write the report of what is finished.
@@ -74,7 +74,7 @@ def report(
     from actbench.report.numbers import plural
     from actbench.study import open_study, report_study
 
-    path, finished = report_study(open_study(file, runs, say, study_changes(recipe, data)), say)
+    path, finished = report_study(open_study(file, runs, say, study_changes(keys, data)), say)
     if path is None:
         raise BadInput(Problem("none of its runs is finished", where=str(file), hint="actbench study run makes them"))
     if as_json:

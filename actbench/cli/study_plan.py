@@ -27,7 +27,7 @@ def plan(
     jobs: Annotated[int, typer.Option(min=1, help="So many runs at once.")] = 1,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
-    recipe: StudySetOption = None,
+    keys: StudySetOption = None,
     data: StudyDataOption = None,
 ) -> None:
     """Show a study's runs, and how many tokens, hours and bytes they will take on this machine. Trains nothing.
@@ -37,7 +37,7 @@ def plan(
     from actbench.study import open_study
     from actbench.study.estimate import estimate
 
-    found = estimate(open_study(file, runs, say, study_changes(recipe, data)), jobs)
+    found = estimate(open_study(file, runs, say, study_changes(keys, data)), jobs)
     if as_json:
         print_json(found.facts())
         return

@@ -37,7 +37,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it while anything is left to do.")] = False,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
-    recipe: StudySetOption = None,
+    keys: StudySetOption = None,
     data: StudyDataOption = None,
 ) -> None:
     """Show which runs of a study are finished, running, failed or to do.
@@ -51,7 +51,7 @@ def status(
 
     if watch and as_json:
         raise BadInput("--watch is for people, --json for programs: give one of them")
-    graph = open_study(file, runs, say, study_changes(recipe, data))
+    graph = open_study(file, runs, say, study_changes(keys, data))
     lines = _watch(graph) if watch else look(graph)
     if as_json:
         print_json({"study": graph.study.name, "counts": counts(lines), "runs": [line.facts() for line in lines]})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,6 @@ from actbench.config.approximation import ApproximationSection
 from actbench.config.placement import named_in, short_name
 from actbench.config.resolve import (
     Source,
-    apply_overrides,
     merge,
     override_source,
     read_chain,
@@ -30,6 +29,7 @@ from actbench.config.tuning import WITHOUT_COEFFICIENTS
 from actbench.data.checkpoints import open_checkpoint
 from actbench.errors import BadInput, Problem, nearest
 from actbench.evaluation.transfer_plan import transfer_name
+from actbench.study.changes import Changes, changed
 from actbench.study.follow_ups import (
     HUB,
     KNOWN_TASKS,
@@ -40,8 +40,6 @@ from actbench.study.follow_ups import (
     ZeroShotFollowUp,
 )
 from actbench.training.known_model import PREFIX, base_recipe, swapped_recipe
-
-ZERO_SHOT = "zero-shot"
 
 
 class Experiment(Section):
@@ -73,18 +71,6 @@ class Study(Section):
 
 
 @dataclass(frozen=True)
-class Changes:
-    """What a call says otherwise than the study file.
-
-    `recipe` ("key=value") changes every base recipe, under the axes; `data` says where the data of follow-ups and tests
-    of transfer is that are called so, as in {"glue": "GLUE", "zero-shot": "eval", "snli": "snli_1.0_test.jsonl"}.
-    """
-
-    recipe: tuple[str, ...] = ()
-    data: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Job:
     """One pre-training run of a study, and its follow-ups; `places` are theirs in the file, (place, key) each."""
 
@@ -103,8 +89,7 @@ class LoadedStudy:
 
 def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
     """Reads a study and resolves every run in it. Raises BadInput listing every problem, before anything runs."""
-    changes = changes or Changes()
-    source = _with_data(read_chain(path), changes.data)
+    source, over = changed(read_chain(path), changes or Changes())
     study = validate(source, Study)
     jobs: list[Job] = []
     models: list[tuple[int, str, set[str]]] = []  # experiments: number, place, names of their recipes
@@ -113,7 +98,7 @@ def load_study(path: Path, changes: Changes | None = None) -> LoadedStudy:
         place = source.place(f"experiments.{i}.recipe")
         problems += _overlaps(source, i, list(experiment.axes))
         try:
-            base = apply_overrides(_base(path.parent, experiment.recipe), changes.recipe)
+            base = merge(_base(path.parent, experiment.recipe), over)
         except BadInput as error:
             problems += [_placed(problem, place, f"experiments.{i}.recipe") for problem in error.problems]
             continue
@@ -146,32 +131,6 @@ def _base(folder: Path, recipe: str) -> Source:
     if recipe.startswith(PREFIX):
         return base_recipe(open_checkpoint(recipe.removeprefix(PREFIX)))
     return read_chain(folder / recipe)
-
-
-def _with_data(source: Source, data: Mapping[str, str]) -> Source:
-    """The study's source with other folders for the data of its follow-ups. Raises BadInput for one that has none."""
-    known: dict[str, None] = {}
-    for i, experiment in enumerate(_dicts(source.data.get("experiments"))):
-        for j, follow_up in enumerate(_dicts(experiment.get("follow_ups"))):
-            place = f"experiments.{i}.follow_ups.{j}"
-            tests = {f"{place}.transfer.{k}": one for k, one in enumerate(_dicts(follow_up.get("transfer")))}
-            for key, section in {place: follow_up, **tests}.items():
-                scored = ZERO_SHOT if section.get("eval") == ZERO_SHOT else ""
-                name = str(section.get("finetune") or section.get("task") or scored)
-                known |= {name: None} if name else {}
-                if name in data:
-                    section["data"] = data[name]
-                    source.places[f"{key}.data"] = f"--data {name}={data[name]}"
-    unknown = [name for name in data if name not in known]
-    if unknown:
-        hint = nearest(unknown[0], list(known)) or "the study has none"
-        raise BadInput(Problem(f"no follow-up is called '{unknown[0]}'", f"--data {unknown[0]}", hint=hint))
-    return source
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    """The mappings of a list, others as empty ones: the schema tells of them."""
-    return [one if isinstance(one, dict) else {} for one in value] if isinstance(value, list) else []
 
 
 def _combinations(experiment: Experiment) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ from actbench.config import Recipe
 from actbench.data.hub import Unreachable
 from actbench.errors import BadInput, Problem
 from actbench.store import Run
-from actbench.study.file import Changes, LoadedStudy, Study, load_study
+from actbench.study.changes import Changes
+from actbench.study.file import LoadedStudy, Study, load_study
 from actbench.study.follow_up_plans import check, keeps_weights, plans_of
 from actbench.study.follow_ups import FollowUp, titles
 from actbench.study.tasks import Task
