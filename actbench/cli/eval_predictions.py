@@ -19,7 +19,7 @@ def predictions(
 ) -> None:
     """Answer GLUE's unlabelled test sets with fine-tuned runs, in the files that its leaderboard takes.
 
-    Example: actbench eval predictions bert-nano-raf-s0-cola bert-nano-raf-s0-rte --data GLUE -o submission
+    Example: actbench eval predictions bert-nano-raf-s0-1a2b3c4d-cola --data GLUE -o submission
     """
     from actbench.evaluation.predictions import plan_predictions, write_predictions
     from actbench.store import find_run

@@ -26,7 +26,7 @@ def transfer(
 
     The result is kept as a run of its own, and found again instead of being tested twice.
 
-    Example: actbench eval transfer bert-nano-raf-s0-mnli --task snli --data snli_1.0_test.txt
+    Example: actbench eval transfer bert-nano-raf-s0-1a2b3c4d-mnli --task snli --data snli_1.0_test.txt
     """
     from actbench.evaluation.transfer import evaluate_transfer
     from actbench.evaluation.transfer_plan import plan_transfer
