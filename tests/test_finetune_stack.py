@@ -11,7 +11,7 @@ from toy_finetuning import SCORES, close, plans, pretrained, quiet
 
 from actbench.activations.rational import RAF
 from actbench.errors import Interrupted
-from actbench.store import Run
+from actbench.store import Run, claim
 from actbench.training import finetune as training
 from actbench.training import finetune_stack
 from actbench.training.finetune_plan import FinetunePlan
@@ -65,6 +65,23 @@ def test_a_run_that_fails_touches_no_other(parent: Run, monkeypatch: pytest.Monk
     assert "finite" in stacked[1].failure and stacked[1].info["finetune"]["lr"] == 1e38
     for number in (0, 2):
         assert_alike(stacked[number], alone[number])
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(parent: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = plans(parent, "runs")
+    said: list[str] = []
+    monkeypatch.setattr(training, "together", lambda plan: 3)
+    with claim(planned[1].folder):
+        found = list(training.finetune(planned, said.append))
+    assert [each.status for each in found] == ["finished", "interrupted", "finished"]
+    assert "another process is training" in said[1] and not found[1].failure
+
+
+def test_a_model_that_breaks_in_its_last_step_has_failed(parent: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss of that step was still a number, and the largest of no numbers would be the first class."""
+    last = {"lr": 1e38, "epochs": 1, "tune": "head", "batch_size": 64, "patience": None}
+    (found,) = run(plans(parent, "runs", **last)[:1], 1, monkeypatch)
+    assert found.status == "failed" and "an output is not a number" in str(found.failure)
 
 
 def test_stopped_together_they_start_over_and_finish_as_if_nothing_had_been(

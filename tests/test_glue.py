@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from actbench.data.glue import TASKS, load_glue
@@ -216,6 +217,13 @@ def test_hub_and_files_give_the_same_examples(tmp_path: Path, monkeypatch: pytes
     assert hashes == [digest(files.train)] * 2
     assert hub.facts["files"] == ["hf://datasets/nyu-mll/glue@abc/mrpc/train.parquet"]
     assert hub.facts["subset"] is True
+
+
+def test_the_hubs_float32_scores_are_those_of_the_files() -> None:
+    for score in (3.8, 2.333333, 4.57142857142857):
+        files, hub = (Example("a", "b", each) for each in (score, float(np.float32(score))))
+        assert files.label != hub.label and digest([files]) == digest([hub])
+    assert digest([Example("a", "b", 3.8)]) != digest([Example("a", "b", 3.6)])
 
 
 def test_without_a_network_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,22 @@ def test_a_point_with_fewer_seeds_is_not_chosen_and_of_equal_ones_the_smaller_is
     assert len(choice.left) == 3
 
 
+def test_points_of_other_seeds_are_not_set_beside_one_another(grid: Grid) -> None:
+    for seeds, lr, selection in (((2, 3), 1e-4, 0.9), ((0, 1), 1e-3, 0.5), ((0, 1), 1e-2, 0.6)):
+        for seed in seeds:
+            grid.tune("raf", selection, 0.5, finetune_seed=seed, lr=lr)
+    choice = choose(grid.runs, ["lr"])
+    assert choice.chosen.values == {"lr": 1e-2}, "the best of those with the lowest seeds"
+
+
+def test_nothing_is_chosen_on_the_set_that_is_reported_on(grid: Grid) -> None:
+    for lr, score in ((1e-4, 0.7), (1e-3, 0.9)):
+        tuned = grid.tune("raf", score, score, lr=lr, protocol="official")
+        grid.runs.append(fake_runs.transfer(grid.root, tuned, score))
+    of_rates = [[run.id for run in v.runs.values()] for cohort in cohorts(grid.runs, AXES) for v in cohort.variants]
+    assert sorted(of_rates) == sorted([run.id] for run in grid.runs)
+
+
 def test_of_transfers_those_of_the_chosen_point_count(grid: Grid) -> None:
     for activation, better in (("gelu", 1e-4), ("raf", 1e-3)):
         for lr in (1e-3, 1e-4):

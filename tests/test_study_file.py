@@ -188,6 +188,17 @@ def test_a_call_changes_settings_of_the_follow_ups_called_so(study_file, tiny_re
     assert other == load_study(path).jobs[0].follow_ups[1]
 
 
+def test_a_folder_is_no_tests_data_and_a_file_no_follow_ups(study_file, tiny_recipe, tmp_path):
+    tiny_recipe("bert")
+    (file := tmp_path / "own.json").touch()
+    (other := tmp_path / "other.json").touch()
+    follow_up = {"finetune": "squad", "seeds": [0], "transfer": [{"task": "squad", "data": str(file)}]}
+    path = study_file(experiments=[{"recipe": "bert.yaml", "axes": {"seed": [0]}, "follow_ups": [follow_up]}])
+    for given, expected in ((tmp_path, (str(tmp_path), str(file))), (other, (None, str(other)))):
+        (found,) = load_study(path, Changes(data={"squad": str(given)})).jobs[0].follow_ups
+        assert (found.data, found.transfer[0].data) == expected
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

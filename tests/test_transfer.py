@@ -252,6 +252,20 @@ def test_a_study_tests_what_it_fine_tunes(
     one_fails_and_others_go_on(path, graph, monkeypatch)
 
 
+def test_two_follow_ups_test_one_fine_tuning(study_file: Any, tiny_recipe: Any, tmp_path: Path) -> None:
+    """The second one's tests are made in the same call, though the first has tuned all there is to tune."""
+    tiny_recipe("bert", budget={"steps": 2})
+    tuning = {"finetune": "glue", "tasks": ["mnli"], "data": str(mnli(tmp_path / "GLUE")), "seeds": [0]}
+    tests = ({"task": name, "data": str(labelled(tmp_path, f"{name}.txt", ROWS))} for name in ("snli", "nli"))
+    follow_ups = [{**tuning, "settings": {**FEW, "epochs": 1}, "transfer": [test]} for test in tests]
+    axes = {"model.activation.name": ["gelu"]}
+    path = study_file(experiments=[{"recipe": "bert.yaml", "axes": axes, "follow_ups": follow_ups}])
+    said: list[str] = []
+    assert carry_out(path, said=said).finished == 1 + 1 + 2, said
+    tasks = {str(run.info.get("task", {}).get("name")) for run in planned(path).finished()}
+    assert tasks == {"None", "mnli", "mnli to snli", "mnli to nli"}
+
+
 def one_fails_and_others_go_on(path: Path, graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fine-tuning with its two tests of transfer, of which the first cannot be made, once that is finished."""
     tuned = [run for run in graph.finished() if run.kind == "finetune"][:2]

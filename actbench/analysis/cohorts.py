@@ -125,17 +125,17 @@ def cohorts(runs: Iterable[Run], chosen: Sequence[str] = ()) -> list[Cohort]:
     """Sorts runs of any kinds into cohorts: by model, then task and text; variants by label.
 
     `chosen` are fine-tuning settings of a grid: of runs that differ in them, those of the best point on the selection
-    set are a variant's runs (see analysis/grids.py). Of transfers, those of the chosen fine-tunings are; where these
-    are not among `runs`, a grid's points stay apart.
+    set are a variant's runs (see analysis/grids.py). Under protocol official, a grid's points stay apart. Of transfers,
+    those of the chosen fine-tunings are; where these are not among `runs`, a grid's points stay apart, too.
     """
-    alike = [(identity_hash(setup(run, chosen)), run) for run in runs]
+    alike = [(identity_hash(setup(run, _grid(run, chosen))), run) for run in runs]
     choices = _choices(alike, chosen) if chosen else {}
     setups: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
     for shared, run in alike:
         if is_transfer(run) and _decider(run) not in choices:
             setups.setdefault((identity_hash(setup(run)), ()), []).append(run)
         else:
-            setups.setdefault((shared, tuple(chosen)), []).append(run)
+            setups.setdefault((shared, _grid(run, chosen)), []).append(run)
     places = [(_name(group), _task(group[0]), _text(group[0]), is_zero_shot(group[0])) for group in setups.values()]
     names = _told_apart(list(setups), [group[0] for group in setups.values()], places)
     made = [
@@ -168,6 +168,11 @@ def _variants(runs: list[Run], chosen: Sequence[str], choices: Mapping[str, Choi
     )
 
 
+def _grid(run: Run, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Those of the settings that may be chosen for a run: none where the set that chooses is the one reported on."""
+    return () if run.info.get("finetune", {}).get("protocol") == "official" else tuple(chosen)
+
+
 def _decider(run: Run) -> str:
     """The run whose part in a grid decides whether this one counts: of a transfer, the fine-tuning that it tests."""
     return str(run.info["parent"]) if is_transfer(run) else run.id
@@ -180,7 +185,7 @@ def _choices(alike: Iterable[tuple[str, Run]], chosen: Sequence[str]) -> dict[st
     """
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for shared, run in alike:
-        if run.kind == "finetune":
+        if run.kind == "finetune" and _grid(run, chosen):
             groups.setdefault((shared, str(run.info["parent"]), label(run, chosen)), []).append(run)
     found = {}
     for group in groups.values():

@@ -1,8 +1,9 @@
 """Settings that were chosen: of fine-tunings that differ in them, the best on the selection set stands for all.
 
-The rule: for each pre-trained run, task and tuning mode, of a grid's points with the most fine-tuning seeds that with
-the best mean score on the selection set; of equal ones that with the smaller values, axis by axis. What a run reached
-on the test set is never looked at.
+The rule: for each pre-trained run, task and tuning mode, of a grid's points with the most fine-tuning seeds (of those
+that have other seeds, the lowest) that with the best mean score on the selection set; of equal ones that with the
+smaller values, axis by axis. What a run reached on the test set is never looked at. So nothing is chosen where that set
+is the one that chose the epoch: under protocol official.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class Point:
     runs: tuple[Run, ...]
 
     @property
-    def seeds(self) -> int:
-        """How many fine-tuning seeds it was tried with."""
-        return len({run.info["finetune_seed"] for run in self.runs})
+    def seeds(self) -> list[int]:
+        """The fine-tuning seeds it was tried with, in order."""
+        return sorted({run.info["finetune_seed"] for run in self.runs})
 
     @property
     def words(self) -> str:
@@ -42,7 +43,7 @@ class Point:
     def facts(self) -> dict[str, Any]:
         """JSON data."""
         selection = self.selection if math.isfinite(self.selection) else None
-        return {**self.values, "selection": selection, "seeds": self.seeds, "runs": [run.id for run in self.runs]}
+        return {**self.values, "selection": selection, "seeds": len(self.seeds), "runs": [run.id for run in self.runs]}
 
 
 @dataclass(frozen=True)
@@ -101,4 +102,9 @@ def _selection(runs: Sequence[Run]) -> float:
 
 
 def _rank(point: Point) -> tuple[Any, ...]:
-    return -point.seeds, -point.selection, [-math.inf if v is None else v for v in point.values.values()]
+    return (
+        -len(point.seeds),
+        point.seeds,
+        -point.selection,
+        [-math.inf if v is None else v for v in point.values.values()],
+    )

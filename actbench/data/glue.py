@@ -17,8 +17,6 @@ from actbench.errors import BadInput, Problem, nearest
 
 HUB_DATASET = "nyu-mll/glue"
 
-_DEV = ("dev",)
-_MNLI_DEV = ("dev_matched", "dev_mismatched")
 _HUB_SPLIT = {
     "train": "train",
     "dev": "validation",

@@ -86,10 +86,13 @@ class TaskData(Generic[E]):
 
 
 def digest(examples: Sequence[Example]) -> str:
-    """The sha256 of the examples, in hexadecimal: the same wherever they were read from."""
+    """The sha256 of the examples, in hexadecimal: the same wherever they were read from.
+
+    Labels count as float32: so the hub keeps STS-B's scores, and so they are learnt.
+    """
     total = hashlib.sha256()
     for example in examples:
-        total.update(repr((example.text_a, example.text_b, float(example.label))).encode() + b"\n")
+        total.update(repr((example.text_a, example.text_b, float(np.float32(example.label)))).encode() + b"\n")
     return total.hexdigest()
 
 

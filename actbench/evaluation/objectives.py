@@ -14,6 +14,7 @@ from actbench.config.schema import BertSection
 from actbench.data.encoding import EncodedExamples, encode
 from actbench.data.tasks import Task
 from actbench.data.windows import Windows, windows_of
+from actbench.errors import RunFailed
 from actbench.evaluation import squad
 from actbench.evaluation.metrics import score
 from actbench.nn.bert import Bert, BertClassifier, BertSpans, Finetuned
@@ -71,6 +72,8 @@ class Labelling:
     def judge(self, examples: EncodedExamples, outputs: Sequence[np.ndarray], chosen: Verdict | None = None) -> Verdict:
         """See Objective; outputs are (K,)."""
         each = np.stack(outputs)
+        if not np.isfinite(each).all():  # the largest of none is the first class
+            raise RunFailed(f"{self.task.name}: an output is not a number")
         found = each[:, 0] if self.task.kind == "regression" else each.argmax(-1)
         return Verdict(score(self.task, found, examples.labels))
 

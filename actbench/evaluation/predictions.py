@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def plan_predictions(runs: Sequence[Run], data: Path, folder: Path) -> list[tupl
 def write_predictions(planned: Sequence[tuple[Run, list[TestSet]]], folder: Path) -> Submission:
     """Answers every test set, then writes all into the new `folder`: a TSV each, and the files' provenance.
 
-    Raises RunFailed, with nothing written, for outputs that are not finite.
+    The folder appears whole or not at all. Raises RunFailed for outputs that are not finite.
     """
     texts: dict[str, str] = {}
     files: list[dict[str, Any]] = []
@@ -71,10 +72,14 @@ def write_predictions(planned: Sequence[tuple[Run, list[TestSet]]], folder: Path
             file = f"{test.name}.tsv"
             texts[file] = test.written(_found(task, np.stack(outputs), run))
             files.append({"file": file, "task": task.name, "run": run.id, "test": test.facts})
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in texts.items():
-        write_text(folder / file, text)
-    write_json(folder / PROVENANCE, {"files": files})
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
+        whole = Path(beside) / folder.name
+        whole.mkdir()
+        for file, text in texts.items():
+            write_text(whole / file, text)
+        write_json(whole / PROVENANCE, {"files": files})
+        whole.rename(folder)
     wanted = [f"{name}.tsv" for names in SUBMITTED.values() for name in names]
     return Submission(folder, tuple(files), tuple(name for name in wanted if name not in texts))
 

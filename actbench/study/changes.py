@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from actbench.config.resolve import Source, apply_overrides
@@ -19,6 +20,7 @@ class Changes:
     `keys` ("key=value") change every base recipe, under the axes; or a setting of all follow-ups that are called as the
     key begins, as in "glue.train_size=300", which no grid varies then. `data` says where the data of follow-ups and
     tests of transfer is that are called so, as in {"glue": "GLUE", "zero-shot": "eval", "snli": "snli_1.0_test.jsonl"}.
+    Where both are called so, a folder is the follow-ups' and a file the tests'.
     """
 
     keys: tuple[str, ...] = ()
@@ -54,20 +56,30 @@ def _give_settings(study: Source, given: Source) -> None:
 
 def _give_data(study: Source, data: Mapping[str, str]) -> None:
     """Puts other folders into the follow-ups and tests that are called so. Raises BadInput where none is."""
-    known: dict[str, None] = {}
-    for place, follow_up in _follow_ups(study):
-        tests = {f"{place}.transfer.{k}": one for k, one in enumerate(_dicts(follow_up.get("transfer")))}
-        for key, section in {place: follow_up, **tests}.items():
-            scored = ZERO_SHOT if section.get("eval") == ZERO_SHOT else ""
-            name = str(section.get("finetune") or section.get("task") or scored)
-            known |= {name: None} if name else {}
-            if name in data:
-                section["data"] = data[name]
-                study.places[f"{key}.data"] = f"--data {name}={data[name]}"
+    own = dict(_follow_ups(study))
+    tests = {
+        f"{place}.transfer.{k}": test
+        for place, follow_up in own.items()
+        for k, test in enumerate(_dicts(follow_up.get("transfer")))
+    }
+    called = {place: _name(section) for place, section in (own | tests).items()}
+    of_both = {called[place] for place in own} & {called[place] for place in tests}  # SQuAD: a folder, and a file
+    for place, section in (own | tests).items():
+        name = called[place]
+        if name in data and (name not in of_both or Path(data[name]).is_file() == (place in tests)):
+            section["data"] = data[name]
+            study.places[f"{place}.data"] = f"--data {name}={data[name]}"
+    known = dict.fromkeys(name for name in called.values() if name)
     unknown = [name for name in data if name not in known]
     if unknown:
         hint = nearest(unknown[0], list(known)) or "the study has none"
         raise BadInput(Problem(f"no follow-up is called '{unknown[0]}'", f"--data {unknown[0]}", hint=hint))
+
+
+def _name(section: Mapping[str, Any]) -> str:
+    """What --data calls a follow-up or a test of transfer; nothing where it reads no data."""
+    scored = ZERO_SHOT if section.get("eval") == ZERO_SHOT else ""
+    return str(section.get("finetune") or section.get("task") or scored)
 
 
 def _follow_ups(study: Source) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actbench.errors import ActbenchError, BadInput
 from actbench.report.page import StudyText, write_report
 from actbench.store import Run, claim
-from actbench.study.graph import Graph
+from actbench.study.follow_up_plans import keeps_weights
+from actbench.study.graph import Graph, Node
 from actbench.study.launchers import Launcher, working
 from actbench.study.stated import record, statements
 from actbench.study.tasks import Task
@@ -100,11 +101,12 @@ class _Scheduler:
     def __init__(self, graph: Graph, launcher: Launcher, say: Say, retry: bool):
         self.graph, self.launcher, self.say, self.retry = graph, launcher, say, retry
         self.unrecorded: dict[str, str] = {}  # why what another process holds could not be done
+        self.submitted: set[str] = set()  # runs
 
     def carry_out(self) -> dict[str, str]:
         """Returns once nothing can be done any more: the runs that are not there and did not fail, and why."""
         nodes = {node.run.id: node for node in self.graph.nodes}
-        tasks = [task for node in nodes.values() for task in self.graph.next_tasks(node, retry=self.retry)]
+        tasks = [task for node in nodes.values() for task in self._new_tasks(node, retry=self.retry)]
         waiting = sum(len(nodes[task.run_ids[0]].follow_ups) for task in tasks if task.recipe)
         total, done = len(tasks) + waiting, 0
         self.say(f"finished runs: {len(self.graph.finished())}; tasks to do: {total}")
@@ -114,11 +116,25 @@ class _Scheduler:
             for task, reason in self.launcher.ended():
                 open_tasks, done = open_tasks - 1, done + 1
                 self.say(f"[{done}/{total}] {task.title}: {self._judge(task, reason)}")
-                if task.recipe and Run(self.graph.runs / task.run_ids[0]).manifest is not None:
-                    following = self.graph.next_tasks(nodes[task.run_ids[0]], retry=self.retry)
-                    self.launcher.submit(following)
-                    open_tasks += len(following)
+                node = nodes[task.parent or task.run_ids[0]]
+                following: list[Task] = []
+                if task.recipe and node.run.manifest is not None:
+                    following = self._new_tasks(node, retry=self.retry)
+                elif not task.recipe and any(map(keeps_weights, node.follow_ups)):  # what it tuned another one tests
+                    following = self._new_tasks(node, retry=False)
+                    total += len(following)
+                self.launcher.submit(following)
+                open_tasks += len(following)
         return self.unrecorded
+
+    def _new_tasks(self, node: Node, *, retry: bool) -> list[Task]:
+        """What can be done for a node now, without what this call has submitted before."""
+        tasks = []
+        for task in self.graph.next_tasks(node, retry=retry):
+            if ids := tuple(run_id for run_id in task.run_ids if run_id not in self.submitted):
+                tasks.append(replace(task, run_ids=ids))
+                self.submitted.update(ids)
+        return tasks
 
     def _judge(self, task: Task, reason: str) -> str:
         """What became of a task's runs, in words, once the failures among them are kept."""

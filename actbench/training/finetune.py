@@ -17,7 +17,7 @@ from safetensors.torch import save_file, save_model
 from actbench.config.schema import HardwareSection
 from actbench.data.encoding import EncodedExamples
 from actbench.data.tasks import AnyExample
-from actbench.errors import RunFailed
+from actbench.errors import BadInput, RunFailed
 from actbench.evaluation.load import TOKENIZER, WEIGHTS, load, recipe_of, recorded_recipe
 from actbench.evaluation.objectives import Objective, objective_of
 from actbench.evaluation.outputs import predict, tensors
@@ -47,7 +47,8 @@ COPIES = 5 * 4  # bytes a weight: it, its gradient, AdamW's two moments, the bes
 def finetune(plans: Iterable[FinetunePlan], say: Say) -> Iterator[Run]:
     """Runs the plans in order and yields each run; those found finished are not repeated.
 
-    A run whose loss stops being a number is yielded unfinished, its reason recorded, and stops no other.
+    A run whose loss stops being a number is yielded unfinished, its reason recorded, and stops no other. Nor does one
+    that another process trains, which is left to it.
     Raises Interrupted after a signal: the runs before it stand.
     """
     for _, alike in groupby(plans, key=_shape):
@@ -58,9 +59,9 @@ def finetune(plans: Iterable[FinetunePlan], say: Say) -> Iterator[Run]:
         while todo:
             size = together(todo[0])
             now, todo = todo[:size], todo[size:]
-            _finetune(now, hardware)
+            held = _finetune(now, hardware)
             for plan in now:
-                say(f"{plan.run.id}: {_ended(plan.run)}")
+                say(f"{plan.run.id}: {held.get(plan.run.id) or _ended(plan.run)}")
         yield from (plan.run for plan in group)
 
 
@@ -88,16 +89,22 @@ def _shape(plan: FinetunePlan) -> tuple[Any, ...]:
     return plan.parent.id, plan.data.task.name, tuple(settings.items())
 
 
-def _finetune(plans: list[FinetunePlan], hardware: Hardware) -> None:
-    """Runs plans of one shape side by side."""
+def _finetune(plans: list[FinetunePlan], hardware: Hardware) -> dict[str, str]:
+    """Runs plans of one shape side by side. Returns why those were left out that were, by run."""
+    held = {}
     with ExitStack() as claims:
         members = []
         for plan in plans:
-            writer = claims.enter_context(claim(plan.folder))
+            try:
+                writer = claims.enter_context(claim(plan.folder))
+            except BadInput as error:
+                held[plan.run.id] = str(error)
+                continue
             if plan.run.manifest is None:  # another process may have finished it meanwhile
                 members.append(_member(plan, writer))
         if members:
             _train(members, hardware)
+    return held
 
 
 def _ended(run: Run) -> str:
