@@ -7,6 +7,8 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+SHOWN_PROBLEMS = 5  # of one file
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -43,6 +45,13 @@ class BadInput(ActbenchError):
             problems = Problem(problems)
         self.problems = [problems] if isinstance(problems, Problem) else list(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def bad_file(problems: Sequence[Problem], file: object) -> BadInput:
+    """The error of a file in which many lines may be wrong in one way: the first problems, and how many more."""
+    more = len(problems) - SHOWN_PROBLEMS
+    rest = [Problem(f"and {more} more problems", where=str(file))] if more > 0 else []
+    return BadInput([*problems[:SHOWN_PROBLEMS], *rest])
 
 
 class RunFailed(ActbenchError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from actbench.data.hub import load_splits
 from actbench.data.tasks import Example, Task, TaskData, digest
-from actbench.errors import BadInput, Problem, nearest
+from actbench.errors import BadInput, Problem, bad_file, nearest
 
 HUB_DATASET = "nyu-mll/glue"
 
@@ -24,7 +24,6 @@ _HUB_SPLIT = {
     "dev_mismatched": "validation_mismatched",
 }
 _MAY_BE_ABSENT = {"dev_mismatched"}
-SHOWN_PROBLEMS = 5
 _KNOWN_FLAWS = 0.0025  # of QQP's rows: releases differ by a few, some broken by a tab or line end in a text
 
 
@@ -172,9 +171,7 @@ def _read(name: str, file: Path) -> tuple[list[Example], dict[str, Any]]:
     examples, problems = _parse(layout, file)
     allowed = _KNOWN_FLAWS * len(examples) if layout.flawed else 0
     if len(problems) > allowed:
-        more = len(problems) - SHOWN_PROBLEMS
-        rest = [Problem(f"and {more} more problems", where=str(file))] if more > 0 else []
-        raise BadInput(problems[:SHOWN_PROBLEMS] + rest)
+        raise bad_file(problems, file)
     if not examples:
         raise BadInput(Problem("the file has no rows", where=str(file)))
     with file.open("rb") as stream:

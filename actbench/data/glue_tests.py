@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actbench.data.glue import LAYOUTS, SHOWN_PROBLEMS, task_folder, tsv_rows
+from actbench.data.glue import LAYOUTS, task_folder, tsv_rows
 from actbench.data.tasks import Example
-from actbench.errors import BadInput, Problem
+from actbench.errors import BadInput, Problem, bad_file
 
 SUBMITTED: dict[str, dict[str, int]] = {
     "cola": {"CoLA": 1063},
@@ -96,7 +96,7 @@ def _read(task: str, name: str, file: Path, official: int) -> TestSet:
         indices.append(own)
         examples.append(Example(texts[0], texts[1] if len(texts) > 1 else None, 0.0))
     if problems:
-        raise BadInput(problems[:SHOWN_PROBLEMS])
+        raise bad_file(problems, file)
     if not examples:
         raise BadInput(Problem("the file has no rows", where=str(file)))
     facts = {

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from actbench.data.glue import NLI, SHOWN_PROBLEMS, tsv_rows
+from actbench.data.glue import NLI, tsv_rows
 from actbench.data.tasks import Example, digest
-from actbench.errors import BadInput, Problem
+from actbench.errors import BadInput, Problem, bad_file
 
 NO_GOLD = "-"
 
@@ -43,7 +43,7 @@ def read_nli(file: Path) -> tuple[list[Example], dict[str, Any]]:
             known = ", ".join(NLI)
             problems.append(Problem(f"unknown label '{label}', accepted: {known}", where=f"{file}:{line}"))
     if problems:
-        raise BadInput(problems[:SHOWN_PROBLEMS])
+        raise bad_file(problems, file)
     if not examples:
         raise BadInput(Problem("the file has no labelled rows", where=str(file)))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()

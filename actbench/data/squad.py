@@ -16,14 +16,12 @@ from pydantic import BaseModel, ValidationError
 
 from actbench.data.hub import load_splits
 from actbench.data.tasks import Answer, Question, Task, TaskData
-from actbench.errors import BadInput, Problem, nearest
+from actbench.errors import BadInput, Problem, bad_file, nearest
 
 TASKS: dict[str, Task] = {name: Task(name, "spans", (), ("f1", "exact_match")) for name in ("squad", "squad_v2")}
 """The tasks by name; in `squad_v2`, SQuAD 2.0, some texts do not answer their question."""
 
 VERSIONS = {"1.1": "squad", "2.0": "squad_v2"}
-
-_SHOWN_PROBLEMS = 5
 
 
 @dataclass(frozen=True)
@@ -108,10 +106,10 @@ def read_questions(file: Path, *, training: bool) -> tuple[list[Question], dict[
     try:
         parsed = _File.model_validate_json(content)
     except ValidationError as error:
-        raise BadInput(_shown(list(_format_problems(error, file)), file)) from None
+        raise bad_file(list(_format_problems(error, file)), file) from None
     placed = list(_placed(parsed))
     if problems := list(_problems(placed, file, training)):
-        raise BadInput(_shown(problems, file))
+        raise bad_file(problems, file)
     if not placed:
         raise BadInput(Problem("the file has no questions", where=str(file)))
     questions = [_question(asked, paragraph.context) for _, paragraph, asked in placed]
@@ -173,12 +171,6 @@ def _format_problems(error: ValidationError, file: Path) -> Iterator[Problem]:
         else:
             hint = 'SQuAD\'s format is {"data": [{"paragraphs": [{"context": ..., "qas": [...]}]}]}'
             yield Problem(found["msg"], str(file), "".join(parts).lstrip("."), hint)
-
-
-def _shown(problems: Sequence[Problem], file: Path) -> list[Problem]:
-    more = len(problems) - _SHOWN_PROBLEMS
-    rest = [Problem(f"and {more} more problems", where=str(file))] if more > 0 else []
-    return [*problems[:_SHOWN_PROBLEMS], *rest]
 
 
 def _question(asked: _Asked, context: str) -> Question:
