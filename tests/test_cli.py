@@ -178,6 +178,14 @@ def test_bad_seeds_are_told(seeds: str) -> None:
         parse_seeds(seeds)
 
 
+def test_a_range_of_seeds_beyond_reason_is_refused_and_not_made() -> None:
+    from actbench.cli.common import parse_seeds
+    from actbench.errors import BadInput
+
+    with pytest.raises(BadInput, match="more than 10,000 seeds"):
+        parse_seeds("0-99999999999")
+
+
 def test_seeds_are_numbers_and_ranges_each_once() -> None:
     from actbench.cli.common import parse_seeds
 

@@ -10,7 +10,7 @@ from studies import carry_out, planned
 from actbench.analysis.comparisons import compare
 from actbench.errors import BadInput
 from actbench.evaluation.perplexity import evaluate
-from actbench.evaluation.plan import plan_perplexity
+from actbench.evaluation.plan import EvaluationPlan, plan_perplexity
 from actbench.store import Run, claim, list_runs
 from actbench.store.index import records
 
@@ -72,8 +72,10 @@ def test_a_text_too_short_leaves_nothing_behind(trained, tmp_path):
 def measured(parent: Run, text: str, loss: float) -> Run:
     """An evaluation of a fake run."""
     shared = {key: parent.info[key] for key in ("recipe", "model", "hardware", "environment")}
-    with claim(parent.folder.with_name(f"{parent.id}-{text}")) as writer:
-        writer.describe({"kind": "evaluate", "parent": parent.id, **shared, "data": {"hash": text, "text": text}})
+    plan = EvaluationPlan(parent, (text,), text, parent.folder.with_name(f"{parent.id}-{text}"))
+    with claim(plan.folder) as writer:
+        data = {"hash": plan.data_hash, "text": text}
+        writer.describe({"kind": "evaluate", "parent": parent.id, **shared, "data": data})
         return writer.commit({"text": text, "loss": loss, "perplexity": math.exp(loss), "bits_per_byte": None})
 
 
@@ -87,3 +89,13 @@ def test_evaluations_are_compared_by_text_and_paired_by_seed(tmp_path):
     differences = {c.cohort.text: c.difference.mean for c in family.evaluation if c.difference}
     assert differences == {"a.txt": pytest.approx(-0.1), "b.txt": pytest.approx(-0.1)}
     assert len(family.pretraining) == 2 and family.finetuning == ()
+
+
+def test_models_of_other_corpora_are_no_pair_on_one_text(tmp_path):
+    runs = []
+    for activation, corpus in (("gelu", "wiki"), ("raf", "books")):
+        parent = fake_runs.pretrain(tmp_path, activation)
+        parent.info["data"]["hash"] = corpus
+        runs.append(measured(parent, "a.txt", 4.0))
+    family = compare(runs, "gelu")
+    assert len(family.evaluation) == 2 and not any(one.difference for one in family.evaluation)

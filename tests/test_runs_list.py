@@ -254,7 +254,9 @@ def test_a_damaged_run_is_named_and_hides_no_other(actbench: Command, runs: Path
     (root / "strange" / "run.json").write_text("{}")
     done = actbench("runs", "list", "--json", check=0)
     assert len(json.loads(done.stdout)["runs"]) == 5
-    assert "left out: torn: " in done.stderr and "left out: strange: damaged: " in done.stderr
+    assert "left out: torn: " in done.stderr and "left out: strange: runs/strange/run.json: kind: " in done.stderr
+    assert "left out: torn: " in actbench("runs", "test", check=0).stderr
+    assert "run.json: kind: damaged: missing" in actbench("runs", "show", "strange", check=2).stderr
 
 
 def test_a_hidden_folder_is_no_run(runs: Path, tmp_path: Path) -> None:

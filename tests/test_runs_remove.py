@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import COMMAND
-from fake_runs import finetune, pretrain
+from fake_runs import finetune, pretrain, transfer
 
 from actbench.errors import BadInput
 from actbench.store import Run, claim
@@ -86,6 +86,10 @@ def test_a_parent_stays_without_its_children(root: Path) -> None:
     check(root, child)
     check(root, parent, child)
     assert [run.id for run in removing.with_children([parent], root, *records(root))] == [parent.id, child.id]
+    test = transfer(root, child, 0.5)
+    whole = removing.with_children([parent], root, *records(root))
+    assert [run.id for run in whole] == [parent.id, child.id, test.id]
+    check(root, *whole)
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "run.json"])

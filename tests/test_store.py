@@ -24,6 +24,14 @@ def test_a_run_is_found_by_folder_name_and_beginning(tmp_path):
         assert find_run(reference, tmp_path).folder == run.folder
 
 
+def test_a_run_in_whose_folder_one_stands_has_its_name(tmp_path, monkeypatch):
+    run = make(tmp_path, "bert-gelu-s0-12345678")
+    (run.folder / "checkpoints").mkdir()
+    for place, reference in (("", "."), ("checkpoints", "..")):
+        monkeypatch.chdir(run.folder / place)
+        assert find_run(reference, tmp_path).id == run.id
+
+
 def test_what_was_fine_tuned_from_a_run_does_not_hide_it(tmp_path):
     run = make(tmp_path, "bert-gelu-s0-12345678")
     make(tmp_path, f"{run.id}-cola-100-s0-00000000")

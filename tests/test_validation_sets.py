@@ -89,3 +89,23 @@ def test_a_set_that_is_missing_is_told_before_the_corpus_is_packed(
 
 def test_runs_without_sets_have_no_table(tmp_path: Path) -> None:
     assert validation_sets_table(compare([fake_runs.pretrain(tmp_path / "runs")], "gelu")).rows == ()
+
+
+def with_set(root: Path, seed: int, loss: float | None, text: str = "a") -> Run:
+    """A made-up run; no loss: one that was not validated on the set."""
+    run = fake_runs.pretrain(root, seed=seed)
+    if loss is not None:
+        run.info["data"]["validation_sets"] = {"q": {"hash": text}}
+        assert run.manifest is not None
+        run.manifest["summary"]["validation_sets"] = {"q": {"loss": loss, "perplexity": math.exp(loss)}}
+    return run
+
+
+def test_a_row_is_of_one_text_and_of_those_that_were_measured_on_it(tmp_path: Path) -> None:
+    losses = {1: (3.0, "aaaa1"), 2: (3.5, "aaaa1"), 3: (5.0, "bbbb2")}
+    runs = [with_set(tmp_path, 0, None), *(with_set(tmp_path, seed, *found) for seed, found in losses.items())]
+    rows = validation_sets_table(compare(runs, "gelu")).rows
+    assert [(row.values["set"], row.values["loss"]["mean"], row.cells[3]) for row in rows] == [
+        ("q", pytest.approx(3.25), "2"),
+        ("q #bbbb", 5.0, "1"),
+    ]

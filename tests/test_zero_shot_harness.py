@@ -111,6 +111,7 @@ def test_both_say_the_same_of_every_item(
     summary, about, facts = run_loaded(f"local_{name}", loaded, scorer, 4)
     assert summary["items"] == 4 and facts["subset"] is True and about["headline"] == "acc"
     assert summary["headline"] == {"metric": "acc", "value": summary["scores"]["acc"]}
+    assert "perplexity" not in summary["scores"] and ("perplexity" in summary) is (name == "lambada"), "no share"
     assert capfd.readouterr().out == "", "what the harness says is not among --json's output"
 
 
@@ -226,7 +227,11 @@ def test_a_name_that_is_not_here_is_looked_up_in_the_harness(
     asked = find_tasks(["near_by", "far_off"], tmp_path / "tasks", 3)
     assert all(isinstance(task, HarnessTask) and task.limit == 3 for task in asked)
     near_by, far_off = plan_zero_shot(decoder, asked, tmp_path / "runs")
-    (run,) = zero_shot([near_by], print)
+    found = zero_shot([far_off, near_by], print)
+    run = next(found)
+    assert run.summary["task"] == "near_by", "one that fails stops no other"
+    with pytest.raises(BadInput, match="far_off"):
+        next(found)
     assert run.summary["items"] == 3 and run.info["data"]["subset"] is True and run.info["data"]["of"] == 12
     assert run.summary["standard_errors"]["acc"] == pytest.approx(standard_error_of(run.summary["scores"]["acc"], 3))
     with pytest.raises(BadInput, match=r"far_off: the task's data set cannot be had.*needs a network"):

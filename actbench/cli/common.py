@@ -53,6 +53,7 @@ WhereOption = Annotated[
 ]
 
 RUNS = Path("runs")
+MOST_SEEDS = 10_000  # of a range
 
 
 def say(message: str) -> None:
@@ -67,6 +68,16 @@ def runs_where(root: Path, expression: str) -> list[Run]:
     found, damaged = runs_matching(root, expression)
     tell_left_out(damaged)
     return found
+
+
+def all_runs(root: Path) -> list[Run]:
+    """The runs under `root`. Tells of those that cannot be read."""
+    from actbench.store import Run
+    from actbench.store.index import records
+
+    found, damaged = records(root)
+    tell_left_out(damaged)
+    return [Run(record.folder) for record in found]
 
 
 def tell_left_out(damaged: Mapping[str, str]) -> None:
@@ -102,5 +113,7 @@ def parse_seeds(text: str) -> list[int]:
         whole = first.isdecimal() and (last.isdecimal() if dash else True)
         if not whole or len(first + last) > 18 or int(last or first) < int(first):
             raise BadInput(Problem(f"'{part}' is not a seed or a range of seeds", "--seeds", hint="as in 0-4 or 0,1,7"))
+        if int(last or first) - int(first) >= MOST_SEEDS:
+            raise BadInput(Problem(f"'{part}' are more than {MOST_SEEDS:,} seeds", "--seeds"))
         seeds.extend(range(int(first), int(last or first) + 1))
     return list(dict.fromkeys(seeds))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from actbench.cli.analysis_output import TableOption, show, table_writer
-from actbench.cli.common import RUNS, JsonOption, LookInOption
+from actbench.cli.common import RUNS, JsonOption, LookInOption, all_runs
 
 
 def compare(
@@ -32,10 +32,10 @@ def compare(
     from actbench.analysis.speedups import speedups
     from actbench.report.figures_speedups import plot_speedups
     from actbench.report.speedup_table import speedup_table
-    from actbench.store import find_run, list_runs
+    from actbench.store import find_run
 
     write = table_writer(table)
-    given = [find_run(reference, runs) for reference in run] if run else list_runs(runs)
+    given = [find_run(reference, runs) for reference in run] if run else all_runs(runs)
     found = speedups(list({one.id: one for one in given}.values()), baseline, curve)
     plot_speedups(found, output, curve)
     show([speedup_table(found, curve)], [output], write, as_json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, print_json, runs_where
+from actbench.cli.common import RUNS, JsonOption, RunsOption, WhereOption, all_runs, print_json, runs_where
 from actbench.errors import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def test(
 
 
 def _given(names: list[str] | None, where: str | None, root: Path) -> list[Run]:
-    from actbench.store import find_run, list_runs
+    from actbench.store import find_run
 
     if where is None:
-        return [find_run(name, root) for name in names] if names else list_runs(root)
+        return [find_run(name, root) for name in names] if names else all_runs(root)
     if names:
         raise BadInput(Problem("which runs?", hint="give names, or --where with an expression, and not both"))
     return runs_where(root, where)

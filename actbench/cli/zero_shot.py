@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actbench.cli.common import RUNS, JsonOption, RunsOption, print_json
+from actbench.errors import BadInput, RunFailed
 
 if TYPE_CHECKING:
     from actbench.store import Run
@@ -42,16 +43,24 @@ def zero_shot(
     if not all(planned.run.manifest for planned in plans):
         from actbench.evaluation.zero_shot import zero_shot as evaluate
 
-        for _ in evaluate(plans, say, batch_size):
-            pass
-    results = [_result(planned.run) for planned in plans]
+        try:
+            for _ in evaluate(plans, say, batch_size):
+                pass
+        except (RunFailed, BadInput):
+            _print([planned.run for planned in plans if planned.run.manifest], as_json)
+            raise
+    _print([planned.run for planned in plans], as_json)
+
+
+def _print(finished: list[Run], as_json: bool) -> None:
+    results = [_result(run) for run in finished]
     if as_json:
         print_json({"results": results})
-        return
-    from actbench.cli.show import print_rows
+    elif results:
+        from actbench.cli.show import print_rows
 
-    columns = ("run", "task", "metric", "value", "standard error", "items")
-    print_rows(columns, [row for result in results for row in _rows(result)])
+        columns = ("run", "task", "metric", "value", "standard error", "items")
+        print_rows(columns, [row for result in results for row in _rows(result)])
 
 
 def _result(found: Run) -> dict[str, Any]:

@@ -45,6 +45,12 @@ class AnalysisPlan:
         return Run(self.folder)
 
     @property
+    def data_hash(self) -> str:
+        """Of all that led to the findings: what the model learned from, and the text, where one is read."""
+        learned = str(self.parent.info["data"]["hash"])
+        return learned if self.text_hash is None else identity_hash({"parent": learned, "text": self.text_hash})
+
+    @property
     def text(self) -> str | None:
         """What the text is called; None where none is read."""
         if self.analysis == "rank":
@@ -140,7 +146,7 @@ def _description(planned: AnalysisPlan, device: str) -> dict[str, Any]:
         "recipe": parent["recipe"],
         "code": parent["code"],
         "model": parent["model"],
-        "data": {"hash": planned.text_hash or parent["data"]["hash"], **text},
+        "data": {"hash": planned.data_hash, **text},
         "hardware": {"device": device, "precision": "fp32", "compiled": False, "threads": torch.get_num_threads()},
         "environment": environment(),
     }

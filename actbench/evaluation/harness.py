@@ -22,7 +22,7 @@ from actbench.evaluation.scoring import Encoded, Scorer
 from actbench.evaluation.zero_shot_plan import LOCAL, HarnessTask
 from actbench.store import Run, identity_hash
 
-SHARES = ("acc", "acc_norm", "exact_match", "f1", "mcc")  # what may head a task, the first that it measures
+SHARES = ("acc", "acc_norm", "exact_match", "f1", "mcc", "acc_bytes")  # the first that a task measures heads it
 RESAMPLES = 100  # for standard errors of what is no mean over items
 MOST_GENERATED = 256  # tokens, unless the task says
 
@@ -137,17 +137,20 @@ def run_loaded(
     except ValueError as error:
         raise BadInput(Problem(str(error), name)) from error
     values = {key.removesuffix(",none"): value for key, value in found["results"].get(name, {}).items()}
-    scores = {key: float(v) for key, v in values.items() if isinstance(v, int | float) and "_stderr" not in key}
-    scores = {key: value for key, value in scores.items() if key != "sample_len"}
+    measured = {key: float(v) for key, v in values.items() if isinstance(v, int | float) and "_stderr" not in key}
+    measured.pop("sample_len", None)
+    scores = {key: value for key, value in measured.items() if key.partition(",")[0] in SHARES}
     headline = next((key for share in SHARES for key in scores if key.partition(",")[0] == share), None)
     if headline is None:
-        raise RunFailed(f"{name} measures no share of right answers but {', '.join(scores) or 'nothing of its own'}")
+        raise RunFailed(f"{name} measures no share of right answers but {', '.join(measured) or 'nothing of its own'}")
+    perplexity = {"perplexity": measured["perplexity"]} if "perplexity" in measured else {}
     errors = {metric: values.get(_error_of(metric)) for metric in scores}
     counts = found["n-samples"].values()
     items, of = (sum(count[key] for count in counts) for key in ("effective", "original"))
     hashes = [[sample["doc_hash"], sample["prompt_hash"]] for own in found["samples"].values() for sample in own]
     results = {
         "scores": scores,
+        **perplexity,
         "standard_errors": {metric: error if isinstance(error, float) else None for metric, error in errors.items()},
         "items": items,
         "headline": {"metric": headline, "value": scores[headline]},

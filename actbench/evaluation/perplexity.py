@@ -111,7 +111,7 @@ def _describe(planned: EvaluationPlan, writer: RunWriter, device: str) -> None:
             "recipe": parent["recipe"],
             "code": parent["code"],
             "model": parent["model"],
-            "data": {"hash": planned.text_hash, "text": planned.text},
+            "data": {"hash": planned.data_hash, "text": planned.text},
             "hardware": hardware,
             "environment": environment(),
         }

@@ -32,6 +32,11 @@ class EvaluationPlan:
         return Run(self.folder)
 
     @property
+    def data_hash(self) -> str:
+        """Of all that led to the result: what the model learned from, and the text."""
+        return identity_hash({"parent": self.parent.info["data"]["hash"], "text": self.text_hash})
+
+    @property
     def text(self) -> str:
         """What the text is called."""
         return ", ".join(self.files) if self.files else HELD_OUT

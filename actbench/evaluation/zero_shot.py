@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from actbench.data.requests import RequestTask
-from actbench.errors import RunFailed
+from actbench.errors import ActbenchError, BadInput, RunFailed
 from actbench.evaluation.scoring import Score, Scorer
 from actbench.evaluation.zero_shot_metrics import results
 from actbench.evaluation.zero_shot_plan import MEASURE, HarnessTask, ZeroShotPlan
@@ -25,18 +25,25 @@ BATCH_SIZE = 32
 def zero_shot(plans: Sequence[ZeroShotPlan], say: Say, batch_size: int = BATCH_SIZE) -> Iterator[Run]:
     """Scores what is planned and keeps it as runs, or finds them; a model is loaded once for its tasks in a row.
 
-    Scores do not depend on the batch size but for rounding. Raises RunFailed when a log-likelihood is not a number,
-    BadInput when a task of lm-evaluation-harness cannot be had.
+    Scores do not depend on the batch size but for rounding. What fails stops no other: at the end, raises RunFailed
+    where a log-likelihood was not a number, BadInput where a task of lm-evaluation-harness could not be had.
     """
     scorer: Scorer | None = None
     loaded = ""
+    failed: list[ActbenchError] = []
     for planned in plans:
         if planned.run.manifest is None:
             if scorer is None or loaded != planned.parent.id:
                 scorer, loaded = Scorer(planned.parent, batch_size), planned.parent.id
             say(f"{planned.task.name}: scoring {planned.parent.id}")
-            _evaluate(planned, scorer)
+            try:
+                _evaluate(planned, scorer)
+            except (RunFailed, BadInput) as error:
+                failed.append(error)
+                continue
         yield planned.run
+    if failed:
+        raise failed[0] if len(failed) == 1 else RunFailed("\n".join(map(str, failed)))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
+from actbench.analysis.cohorts import Variant
 from actbench.analysis.comparisons import Comparison, Family
 from actbench.analysis.paired import Spread, spread
 from actbench.config.tuning import FULL
@@ -38,7 +39,7 @@ def validation_sets_table(family: Family) -> Table:
     rows = tuple(
         _validation_set_row(comparison, name)
         for comparison in family.pretraining
-        for name in comparison.variant.first.summary.get("validation_sets", {})
+        for name in _validation_sets(comparison.variant)
     )
     return Table(title, heads, rows, (), "validation-sets")
 
@@ -103,9 +104,21 @@ def _pretraining_row(comparison: Comparison, *, sparse: bool) -> Row:
     return Row(cells, values, variant.ids)
 
 
+def _validation_sets(variant: Variant) -> dict[str, list[dict[str, Any]]]:
+    """What was measured on each set, by its name; two texts of one name are told apart by the second's hash."""
+    texts: dict[str, str] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in variant.runs.values():
+        for name, measured in run.summary.get("validation_sets", {}).items():
+            text = str(run.info["data"]["validation_sets"][name]["hash"])
+            called = name if texts.setdefault(name, text) == text else f"{name} #{text[:4]}"
+            found.setdefault(called, []).append(measured)
+    return found
+
+
 def _validation_set_row(comparison: Comparison, name: str) -> Row:
     variant = comparison.variant
-    found = [run.summary["validation_sets"][name] for run in variant.runs.values()]
+    found = _validation_sets(variant)[name]
     finite = None not in [one["loss"] for one in found]
     loss = spread([one["loss"] for one in found]) if finite else None
     perplexity = fmean(one["perplexity"] for one in found) if finite else None

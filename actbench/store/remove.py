@@ -24,10 +24,10 @@ ABANDONED_S = 3600.0  # no index takes as long to write
 
 
 def with_children(chosen: Iterable[Run], root: Path, found: Iterable[Record], damaged: Iterable[str]) -> list[Run]:
-    """The runs, and every run that was made from one of them, be it `damaged`."""
-    ids = {run.id: run for run in chosen}
-    for child, _ in _children(ids, found, damaged):
-        ids.setdefault(child, Run(root / child))
+    """The runs, and every run that was made from one of them, and so on, be it `damaged`."""
+    ids, found, damaged = {run.id: run for run in chosen}, list(found), list(damaged)
+    while new := {child for child, _ in _children(ids, found, damaged)} - ids.keys():
+        ids.update({child: Run(root / child) for child in sorted(new)})
     return list(ids.values())
 
 

@@ -50,7 +50,11 @@ class Run:
     @cached_property
     def info(self) -> dict[str, Any]:
         """run.json. Raises BadInput when it is missing or damaged."""
-        return _read_json(self.folder / "run.json")
+        found = _read_json(path := self.folder / "run.json")
+        for key in ("kind", "recipe"):
+            if key not in found:
+                raise BadInput(Problem("damaged: missing", str(path), key))
+        return found
 
     @cached_property
     def manifest(self) -> dict[str, Any] | None:
@@ -157,7 +161,7 @@ def find_run(reference: str, root: Path) -> Run:
     """
     folder = Path(reference)
     if (folder / "run.json").is_file():
-        return Run(folder)
+        return Run(folder if folder.name not in ("", "..") else folder.resolve())  # its name is the run's
     if folder.name == reference and (root / reference / "run.json").is_file():
         return Run(root / reference)
     ids = [run.id for run in list_runs(root)]
