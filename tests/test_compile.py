@@ -10,7 +10,7 @@ import torch
 from model_sections import LENGTH, VOCABULARY, gpt_section, ids
 from torch import nn
 
-from actbench.activations import ElementwiseActivation
+from actbench.activations import ElementwiseActivation, create
 from actbench.config.activation import ActivationOverride
 from actbench.config.schema import OptimizerSection
 from actbench.nn.build import activation_slots, build
@@ -55,6 +55,17 @@ def test_every_layer_keeps_its_graphs_however_many_kinds_there_are() -> None:
         for name, value in activation.named_parameters():
             assert not torch.equal(value, start[slot].get_parameter(name))
             torch.testing.assert_close(value, activation_slots(plain)[slot].get_parameter(name), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("inner", ["prelu", "raf"])
+def test_gradients_of_an_inner_function_have_the_inputs_shape_when_compiled(inner: str) -> None:
+    found = []
+    for run in (lambda activation: activation, functools.partial(torch.compile, backend="aot_eager")):
+        x = torch.linspace(-2, 2, 48).view(2, 3, 8).requires_grad_()
+        run(create("polycom", inner=inner, width=8))(x).square().sum().backward()
+        found.append(x.grad)
+    assert found[0] is not None and found[1] is not None
+    torch.testing.assert_close(found[1], found[0])
 
 
 class Own(ElementwiseActivation):

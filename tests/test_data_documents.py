@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -189,6 +190,15 @@ def test_a_files_hash_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(documents.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
         assert documents.file_sha256(Path("a.txt")) == first
     write("a.txt", "three")
+    assert documents.file_sha256(Path("a.txt")) != first
+
+
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_read_anew() -> None:
+    write("a.txt", "one")
+    first, stat = documents.file_sha256(Path("a.txt")), Path("a.txt").stat()
+    write("b.txt", "two")
+    os.utime("b.txt", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    Path("b.txt").replace("a.txt")
     assert documents.file_sha256(Path("a.txt")) != first
 
 

@@ -74,6 +74,7 @@ def test_a_wrong_mixture_is_told_at_its_line(write: Write, old: str, new: str, k
     [
         ("layout: gpt2", "moe: only with layout llama"),
         ("layout: gpt2\n  qk_norm: true", "qk_norm and moe: only with layout llama"),
+        ("layout: gpt2\n  rope_theta: 500000", "moe and rope_theta: only with layout llama"),
         ("n_kv_heads: 3", "n_heads (2) must be a multiple of n_kv_heads (3)"),
     ],
 )

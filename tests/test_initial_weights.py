@@ -72,14 +72,15 @@ def test_initial_spreads_are_those_of_the_papers() -> None:
         assert tensor.std().item() == pytest.approx(expected, rel=0.02)
 
 
-@pytest.mark.parametrize(("name", "std"), [("raf", 0.0073), ("gelu", 0.0208)])
+@pytest.mark.parametrize(("name", "std"), [("raf", 0.0073), ("gelu", 0.0208), ("swiglu", 0.0208)])
 def test_blocks_start_as_rafts_code_released_them_where_asked(name: str, std: float) -> None:
     wide = {"n_layers": 2, "d_model": 256, "n_heads": 4, "d_ff": 1024, "norm_placement": "deepnet"}
     matched, released, given = (
         build(bert_section(**wide, activation=act(name), **how), 500, LENGTH, 0).state_dict()
         for how in ({}, {"ffn_in_std": "as_released"}, {"ffn_in_std": 0.1})
     )
-    into = [f"layers.{i}.feed_forward.up.weight" for i in range(2)]
+    parts = ("up", "gate") if name == "swiglu" else ("up",)
+    into = [f"layers.{i}.feed_forward.{part}.weight" for i in range(2) for part in parts]
     assert {key for key in matched if not torch.equal(matched[key], released[key])} == set(into)
     for key in into:
         assert released[key].std().item() == pytest.approx(std, rel=0.02)

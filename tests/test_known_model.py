@@ -110,6 +110,7 @@ def test_a_pickle_with_code_is_refused_and_nothing_is_made(tmp_path: Path) -> No
         ({"type_vocab_size": 4}, "type_vocab_size: 4 is not supported"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings"),
         ({"attention_probs_dropout_prob": 0.2}, "attention_probs_dropout_prob 0.2"),
+        ({"layer_norm_eps": None}, "layer_norm_eps: expected a number, not None"),
         ({"hidden_size": "32"}, "hidden_size: expected a positive number, not '32'"),
         ({"num_hidden_layers": 3}, "layers.2.attention.output.bias is missing"),
         ({"intermediate_size": 96}, "has shape (32, 64), config.json makes it (32, 96)"),

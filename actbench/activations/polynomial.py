@@ -142,7 +142,7 @@ class PolyCom(_Polynomial):
         (x,) = inputs
         by_inner, by = self.through(self.inner.compute(x), grad)
         by_x, *others = gradients(self.inner, [x], by_inner)
-        return by_x, *self.not_frozen(**by), *others
+        return by_x.view_as(x), *self.not_frozen(**by), *others  # the inner function may see one axis
 
     def curve(self, x: Tensor, inputs: Tensor) -> Tensor:
         """The graph at `x` (N,), the mean over the channels; norms are the mean ones of `inputs` (R, F)."""

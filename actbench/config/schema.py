@@ -98,7 +98,12 @@ class GptSection(ModelSection):
 
     @model_validator(mode="after")
     def _llama_alone(self) -> GptSection:
-        said = {"n_kv_heads": self.n_kv_heads is not None, "qk_norm": self.qk_norm, "moe": self.moe is not None}
+        said = {
+            "n_kv_heads": self.n_kv_heads is not None,
+            "qk_norm": self.qk_norm,
+            "moe": self.moe is not None,
+            "rope_theta": self.rope_theta != GptSection.model_fields["rope_theta"].default,
+        }
         given = [key for key, there in said.items() if there]
         if self.layout == "gpt2" and given:
             raise ValueError(f"{' and '.join(given)}: only with layout llama")
@@ -127,6 +132,13 @@ class TokenizerSection(Section):
     vocab_size: Annotated[int, Field(ge=300)] = 8192
     lowercase: bool = True  # wordpiece only, as bert-*-uncased
     file: str | None = None
+
+    @model_validator(mode="after")
+    def _words_alone_are_lowered(self) -> TokenizerSection:
+        trained = self.file is None and self.kind != "wordpiece"
+        if not self.lowercase and (trained or str(self.file).endswith(".json")):
+            raise ValueError("lowercase: only with kind wordpiece, trained or from a vocab.txt")
+        return self
 
     @model_serializer(mode="wrap")
     def _what_counts(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -136,11 +136,12 @@ def _suffix(path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """A file's sha256, remembered in the cache for its path, size and modification time."""
+    """A file's sha256, remembered in the cache for its path, size, and what changes as it does or is replaced."""
     try:
         with path.open("rb") as file:
             stat = os.fstat(file.fileno())
-            known_as = json.dumps([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+            marks = (stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns)
+            known_as = json.dumps([str(path.resolve()), *marks])
             note = cache.root() / "files" / hashlib.sha256(known_as.encode()).hexdigest()[:32]
             if note.is_file() and len(known := note.read_text(encoding="ascii")) == 64:
                 return known

@@ -118,13 +118,16 @@ def _offline() -> Iterator[None]:
 def _parts(corpus: HubCorpus, commit: str, place: Any = None) -> Iterator[Part]:
     """The documents. A place is the rows read so far, a state of the stream, and the rows read since that one.
 
+    A state counts in a way of its own where it was streamed, so that reading a copy begins anew, and leaves out rows.
     Raises BadInput when the data set cannot be read, RunFailed when the connection is lost on the way.
     """
-    done, state, since = place or (0, None, 0)
+    done, state, since, way = place or (0, None, 0, None)
     try:
-        rows = _rows(corpus, commit)
-        if state is not None:
+        rows, streamed = _rows(corpus, commit)
+        if state is not None and streamed == way:
             rows.load_state_dict(state)
+        else:
+            state, since = None, done
         last = None if corpus.max_documents is None else since + corpus.max_documents - done
         for row in itertools.islice(rows, since, last):
             done, since = done + 1, since + 1
@@ -132,7 +135,7 @@ def _parts(corpus: HubCorpus, commit: str, place: Any = None) -> Iterator[Part]:
                 state, since = rows.state_dict(), 0
             document = text_of(row, corpus.text_field, f"{corpus.dataset}: row {done}")
             if document is not None:
-                yield Part(document, True, (done, state, since))
+                yield Part(document, True, (done, state, since, streamed))
     except BadInput:
         raise
     except Exception as error:
@@ -143,8 +146,11 @@ def _parts(corpus: HubCorpus, commit: str, place: Any = None) -> Iterator[Part]:
         raise _unusable(corpus, error) from error
 
 
-def _rows(corpus: HubCorpus, commit: str) -> Any:
-    """The split's rows, an IterableDataset: streamed, or from the copy that `datasets` keeps (all there is offline)."""
+def _rows(corpus: HubCorpus, commit: str) -> tuple[Any, bool]:
+    """The split's rows, an IterableDataset, and whether they are streamed.
+
+    Otherwise they are from the copy that `datasets` keeps, which is all there is offline.
+    """
     import datasets
 
     offline = bool(datasets.config.HF_HUB_OFFLINE)
@@ -155,9 +161,9 @@ def _rows(corpus: HubCorpus, commit: str) -> Any:
         what = f"the copy on this machine is not of commit {commit[:12]}"
         raise BadInput(Problem(what, corpus.dataset, "corpus.revision", "connect once to read it"))
     if corpus.streaming and not offline:
-        return builder.as_streaming_dataset(split=corpus.split)
+        return builder.as_streaming_dataset(split=corpus.split), True
     builder.download_and_prepare()
-    return builder.as_dataset(split=corpus.split).to_iterable_dataset()
+    return builder.as_dataset(split=corpus.split).to_iterable_dataset(), False
 
 
 def _ask(corpus: HubCorpus, revision: str | None) -> str | None:

@@ -50,6 +50,7 @@ REQUIRED = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
     "max_position_embeddings",
 )
+REAL = ("hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps", "initializer_range")
 TOKEN_TYPES = {"bert": (2,), "roberta": (2, 1)}  # type_vocab_size by model_type
 # What the library means where config.json leaves a key out, and the values that our model can be.
 POSSIBLE: dict[str, tuple[Any, ...]] = {
@@ -80,6 +81,9 @@ def config_problems(config: Mapping[str, Any], where: str) -> Iterator[Problem]:
             yield Problem(f"expected a positive number, not {config.get(key)!r}", where, key)
     if family == "roberta" and (type(pad := _padding_token(config)) is not int or pad < 0):
         yield Problem(f"expected the number of a token, not {pad!r}", where, "pad_token_id")
+    for key in REAL:
+        if type(value := config.get(key, 0.0)) not in (int, float):
+            yield Problem(f"expected a number, not {value!r}", where, key)
     rates = {key: config.get(key, 0.1) for key in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
     rates["classifier_dropout"] = config.get("classifier_dropout") or rates["hidden_dropout_prob"]
     if len(set(rates.values())) > 1:

@@ -15,7 +15,7 @@ from actbench.config.placement import placement
 from actbench.config.schema import BertSection, GptSection
 from actbench.nn.grouped import ExpertLinear
 
-FFN_IN = ".feed_forward.up"
+FFN_IN = (".feed_forward.up", ".feed_forward.gate")
 # RAFT's released code (Fang et al. 2023, UKPLab/2022-RAFT): its branch with rational functions, and the one without.
 RELEASED_STD = {"raf": 0.0073}
 RELEASED_STD_ELSE = 0.0208
@@ -89,7 +89,7 @@ def _std(config: BertSection | GptSection) -> float:
 def _ffn_in_std(name: str, config: BertSection) -> float:
     if isinstance(config.ffn_in_std, float):
         return config.ffn_in_std
-    return RELEASED_STD.get(placement(config)[name.removesuffix(FFN_IN)].name, RELEASED_STD_ELSE)
+    return RELEASED_STD.get(placement(config)[name.rsplit(".", 2)[0]].name, RELEASED_STD_ELSE)
 
 
 def _xavier(weight: Tensor) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +23,7 @@ from actbench.store.atomic import replacing, write_json, write_text
 from actbench.training.activation_record import coefficients, describe, sample_inputs
 from actbench.training.hardware import SINGLE, compile_blocks
 from actbench.training.loggers import Loggers, open_loggers
+from actbench.training.memory import peak_memory_bytes
 from actbench.training.module import PretrainModule
 from actbench.training.peak import Peak, measured_peak
 from actbench.training.plan import Plan, Say
@@ -268,11 +267,3 @@ def _utilisation(planned: Plan, tokens_per_second: float) -> dict[str, Any]:
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:
     return {"loss": row["loss"], "perplexity": row["perplexity"]}
-
-
-def peak_memory_bytes(device: str) -> int:
-    """The most memory held so far: on the GPU by torch, else by this process."""
-    if device == "cuda":
-        return int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

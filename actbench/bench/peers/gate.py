@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import sys
 import time
-from pathlib import Path
 from typing import TextIO
 
 from actbench.bench.peers.orders import Report, Turn
+from actbench.training.memory import peak_memory_bytes
 
 
 class Gate:
@@ -58,16 +57,9 @@ class Gate:
 
 
 def peak_bytes() -> int:
-    """The most memory held so far: on a GPU by torch, else this process's resident set."""
+    """The most memory held so far: on a GPU where one is in use, else by this process."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss would count what the process held that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak_memory_bytes("cuda" if torch is not None and torch.cuda.is_available() else "cpu")
 
 
 def _finish_device_work() -> None:

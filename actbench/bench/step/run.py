@@ -18,9 +18,9 @@ from actbench.bench.step.results import Memory, Results
 from actbench.bench.step.training import STOPPED, TimedModule, train
 from actbench.config import Recipe
 from actbench.errors import BadInput, Problem
+from actbench.training.memory import peak_memory_bytes
 from actbench.training.peak import Peak, measured_peak
 from actbench.training.plan import Plan, plan
-from actbench.training.pretrain import peak_memory_bytes
 from actbench.training.signals import Stop, stoppable
 
 WARM_UP = 3  # steps before any is measured; the first compiles
@@ -40,6 +40,9 @@ def run(recipe: Recipe, *, steps: int, tflops: float | None, began: float, comma
     if hardware.device not in ("cpu", "cuda"):
         hint = "--set hardware.device=cpu"
         raise BadInput(Problem(f"cannot look into steps on {hardware.device}", key="hardware.device", hint=hint))
+    if hardware.processes > 1:
+        hint = "--set hardware.devices=1"
+        raise BadInput(Problem("looks into the steps of one process", key="hardware.devices", hint=hint))
     if warning:
         say(f"warning: {warning}")
     clock = Clock(hardware.device)

@@ -103,6 +103,7 @@ def train(planned: Plan, steps: int, clock: Clock, stop: Stop, after_step: After
     """Trains a new model for so many steps. Raises RunFailed when the loss is no longer finite, or Interrupted."""
     recipe = planned.recipe
     model = build(recipe.model, planned.vocab_size, recipe.batch.length, recipe.seed)
+    model.recompute = recipe.hardware.checkpoint_activations
     if planned.hardware.compiled:
         compile_blocks(model)
     module = TimedModule(model, planned, clock, stop, after_step)
