@@ -144,6 +144,18 @@ def test_two_pairs_are_no_ground_to_count_seeds_by(tmp_path: Path) -> None:
     assert unclear(tmp_path, 4.9, 5.05) == ["Pre-training: no difference to gelu is shown for raf."]
 
 
+def test_what_lacks_intervals_for_one_reason_is_told_once(tmp_path: Path) -> None:
+    pretrained = pairs(tmp_path, seeds=1)
+    tuned = [fake_runs.finetune(tmp_path, run, task) for run in pretrained for task in ("cola", "rte")]
+    (verdict,) = verdicts(compare([*pretrained, *tuned], "gelu"))
+    assert verdict.sentences == (
+        "Pre-training, cola (stand-in) and rte (stand-in): no interval of any difference (one seed).",
+    )
+    again = [fake_runs.finetune(tmp_path, run, "rte", finetune_seed=1) for run in pretrained]
+    (verdict,) = verdicts(compare([*pretrained, *tuned, *again], "gelu"))
+    assert verdict.sentences[0].endswith("over fine-tuning seeds alone, see: One pre-trained model each.")
+
+
 def test_the_table_of_seeds_counts_none_by_two_pairs(tmp_path: Path) -> None:
     (row,) = seeds_table(compare(pairs(tmp_path, 2), "gelu").pretraining, 0.01, 0.8).rows
     assert row.values["seeds_needed"] is None and row.cells[-1] == "–"

@@ -48,7 +48,7 @@ def glance(runs: Sequence[Run], found: Sequence[Cohort]) -> list[tuple[str, str]
     variants = [variant for cohort in found for variant in cohort.variants]
     finished = [run for run in runs if run.status == "finished"]
     of: dict[str, set[Any]] = {
-        "model": {cohort.name for cohort in found},
+        "model": {variant.first.info["recipe"]["name"] for variant in variants},
         "activation": {variant.label for variant in variants},
         "seed": {seed for variant in variants for seed, _ in variant.runs},
         "task": {cohort.task for cohort in found if cohort.task and not cohort.is_transfer},
@@ -66,10 +66,10 @@ def verdicts(family: Family) -> list[Verdict]:
     groups: dict[tuple[int, str], list[Comparison]] = {}
     for comparison in family.all:
         groups.setdefault((id(comparison.cohort), comparison.against), []).append(comparison)
-    by_model: dict[str, list[str]] = {}
+    by_model: dict[str, list[list[Comparison]]] = {}
     for group in groups.values():
-        by_model.setdefault(group[0].cohort.name, []).append(_verdict(group, family))
-    return [Verdict(model, tuple(sentences)) for model, sentences in by_model.items()]
+        by_model.setdefault(group[0].cohort.name, []).append(group)
+    return [Verdict(model, _sentences(own, family)) for model, own in by_model.items()]
 
 
 def _pretraining_facts(runs: list[Run]) -> list[str]:
@@ -118,11 +118,26 @@ def _shares(parts: Sequence[dict[str, Any]]) -> list[tuple[float, dict[str, Any]
     return [(100 * part["weight"] / total, part) for part in parts]
 
 
-def _verdict(group: list[Comparison], family: Family) -> str:
-    cohort, against = group[0].cohort, group[0].against
+def _sentences(groups: Sequence[list[Comparison]], family: Family) -> tuple[str, ...]:
+    """A verdict a group; one for all of them where each lacks an interval, for one reason."""
+    found = [one.difference for group in groups for one in group if one.difference is not None]
+    reasons = {difference.caution.removesuffix(": no interval") for difference in found if difference.interval is None}
+    if len(groups) == 1 or len(reasons) != 1 or any(difference.interval for difference in found):
+        return tuple(_verdict(group, family) for group in groups)
+    about = join(list(dict.fromkeys(_about(group) for group in groups)))
+    several = any(len(one.variant.runs) > 1 for group in groups for one in group)
+    see = "; over fine-tuning seeds alone, see: One pre-trained model each" if several else ""
+    return (f"{about}: no interval of any difference ({reasons.pop()}){see}.",)
+
+
+def _about(group: Sequence[Comparison]) -> str:
+    cohort = group[0].cohort
     about = task_name(group[0]) if cohort.task else cohort.text or "Pre-training"
-    if cohort.is_zero_shot:
-        about = f"Zero-shot {about}"
+    return f"Zero-shot {about}" if cohort.is_zero_shot else about
+
+
+def _verdict(group: list[Comparison], family: Family) -> str:
+    cohort, against, about = group[0].cohort, group[0].against, _about(group)
     partner = cohort.called(against or family.baseline)
     if partner is None:
         return f"{about}: {cohort.why_none_called(family.baseline)}."
