@@ -121,7 +121,7 @@ def _parts(corpus: HubCorpus, commit: str, place: Any = None) -> Iterator[Part]:
     A state counts in a way of its own where it was streamed, so that reading a copy begins anew, and leaves out rows.
     Raises BadInput when the data set cannot be read, RunFailed when the connection is lost on the way.
     """
-    done, state, since, way = place or (0, None, 0, None)
+    done, state, since, way = (*(place or (0, None, 0)), None)[:4]  # what an older version began lacks the way
     try:
         rows, streamed = _rows(corpus, commit)
         if state is not None and streamed == way:

@@ -72,6 +72,7 @@ def write_predictions(planned: Sequence[tuple[Run, list[TestSet]]], folder: Path
             file = f"{test.name}.tsv"
             texts[file] = test.written(_found(task, np.stack(outputs), run))
             files.append({"file": file, "task": task.name, "run": run.id, "test": test.facts})
+    folder = folder.resolve()  # "." has no name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
         whole = Path(beside) / folder.name

@@ -6,6 +6,8 @@ import resource
 import sys
 from pathlib import Path
 
+STATUS = Path("/proc/self/status")  # of Linux; not every sandbox tells all of it
+
 
 def peak_memory_bytes(device: str) -> int:
     """The most memory held so far: on a GPU by torch, else this process's resident set."""
@@ -13,9 +15,9 @@ def peak_memory_bytes(device: str) -> int:
         import torch
 
         return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss would count what the process held that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
+    lines = STATUS.read_text().splitlines() if STATUS.exists() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):  # ru_maxrss would count what the process held that started this one
+            return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
