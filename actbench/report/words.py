@@ -125,7 +125,8 @@ def _sentences(groups: Sequence[list[Comparison]], family: Family) -> tuple[str,
     if len(groups) == 1 or len(reasons) != 1 or any(difference.interval for difference in found):
         return tuple(_verdict(group, family) for group in groups)
     about = join(list(dict.fromkeys(_about(group) for group in groups)))
-    several = any(len(one.variant.runs) > 1 for group in groups for one in group)
+    seeds = [list(one.variant.runs) for group in groups for one in group]  # of pre-training and fine-tuning
+    several = any(len(own) > 1 and len({pretraining for pretraining, _ in own}) == 1 for own in seeds)
     see = "; over fine-tuning seeds alone, see: One pre-trained model each" if several else ""
     return (f"{about}: no interval of any difference ({reasons.pop()}){see}.",)
 
